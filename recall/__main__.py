@@ -1,0 +1,130 @@
+"""Command line: python -m recall train | evaluate | runs | presets | interventions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from recall import interventions, progress, runs, summary, training
+from recall.evaluation import table
+from recall.needle import needle_prompts
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 if it worked, 2 with one line on standard error if its input was bad."""
+    options = parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (ValueError, OSError) as error:
+        print(f"recall {options.command}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m recall", description="In-context recall, taken apart.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="train one model into a folder; resumes what is there")
+    source = train.add_mutually_exclusive_group(required=True)
+    source.add_argument("--preset", help="a name from `presets`")
+    source.add_argument("--config", type=Path, help="a config.json, such as a run folder's")
+    train.add_argument("--out", type=Path, required=True, help="run folder")
+    for field in ("dimension", "labels", "seed", "steps"):
+        train.add_argument(f"--{field}", type=int, help="with --preset only")
+    train.add_argument("--device", default="cpu")
+    train.add_argument("--threads", type=int, default=1)
+    train.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
+    train.add_argument("--compile", action="store_true", help="torch.compile the model")
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("evaluate", help="needle test of a finished run")
+    evaluate.add_argument("RUN", help="name of a committed run, or a run folder")
+    evaluate.add_argument("--systems", type=int, default=2, help="N, systems in the prompt")
+    evaluate.add_argument("--needle", type=int, default=0, help="haystack segment queried; 0 is the farthest")
+    evaluate.add_argument("--haystacks", type=int, default=training.FINAL_HAYSTACKS)
+    evaluate.add_argument("--traces", type=int, default=training.FINAL_TRACES)
+    evaluate.add_argument("--seed", type=int, default=1, help="of the prompts")
+    evaluate.add_argument("--intervention", default="plain", help="a name from `interventions`")
+    evaluate.set_defaults(run=_evaluate)
+
+    for name, run, about in (
+        ("runs", _runs, "committed runs and when each ability emerged"),
+        ("presets", _presets, "recipes for `train`"),
+        ("interventions", _interventions, "edits for `evaluate`"),
+    ):
+        commands.add_parser(name, help=about).set_defaults(run=run)
+    for name, command in commands.choices.items():
+        command.add_argument("--json", action="store_true", help="print JSON")
+    return top
+
+
+def _train(options):
+    given = {f: getattr(options, f) for f in ("dimension", "labels", "seed", "steps") if getattr(options, f) is not None}
+    if options.preset:
+        config = training.preset(options.preset, **given)
+    else:
+        if given:
+            raise ValueError(f"{next(iter(given))} must be left out with --config, which holds it already")
+        try:
+            config = training.from_json(json.loads(options.config.read_text()))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"config must be a JSON file: {options.config}: {error}") from error
+    run = training.train(config, options.out, device=options.device, threads=options.threads, bf16=options.bf16,
+                         compile=options.compile, report=progress.on_terminal())
+    show(options, summary.describe(run), lambda row: pd.DataFrame([summary.flat(row)]))
+
+
+def _evaluate(options):
+    folder = Path(options.RUN)
+    run = runs.open_run(folder) if folder.is_dir() else runs.load(options.RUN)
+    config = training.from_json(run.config)
+    prompts = needle_prompts(config.task, options.systems, haystacks=options.haystacks, traces=options.traces,
+                             needle=options.needle, seed=options.seed)
+    rows = table(training.trained_model(run).predict, prompts, config.task, options.intervention)
+    show(options, rows.to_dict("records"), pd.DataFrame)
+
+
+def _runs(options):
+    show(options, [summary.describe(run) for run in runs.load_all()],
+         lambda rows: pd.DataFrame([summary.flat(row) for row in rows]))
+
+
+def _presets(options):
+    rows = [
+        dict(name=name, parameters=training.parameter_count(training.preset(name)), minutes=preset.minutes,
+             memory_mb=preset.memory_mb, about=preset.about)
+        for name, preset in training.PRESETS.items()
+    ]
+    show(options, rows, pd.DataFrame)
+
+
+def _interventions(options):
+    rows = [dict(name=each.name, question=each.question, applies_to=each.applies_to)
+            for each in interventions.INTERVENTIONS.values()]
+    show(options, rows, pd.DataFrame)
+
+
+def show(options, rows, frame) -> None:
+    """Print rows as JSON (nan as null) or as a table."""
+    if options.json:
+        print(json.dumps(_without_nan(rows), indent=1))
+    else:
+        print(frame(rows).to_string(index=False, float_format="%.3g", max_colwidth=90))
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

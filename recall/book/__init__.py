@@ -1,0 +1,76 @@
+"""Sphinx extension: the book serves every script it needs itself, and only to the pages that need it.
+
+Jupyter Book 1 loads MathJax, Vega and the widget manager from other hosts and puts a file found in `_static/` on every
+page.  This extension writes them, from Python packages of the lock file, into a folder of the build and adds the
+right ones page by page.  With it a book needs no network, neither to build nor to read.
+"""
+
+from __future__ import annotations
+
+import shutil
+from importlib import resources
+from pathlib import Path
+
+HERE = Path(__file__).parent
+EXPLORER = HERE.parent / "explorer"
+UNWANTED = ("thebe",)  # scripts of the theme that talk to a kernel service and are not used
+
+
+def setup(app):
+    app.connect("config-inited", _prepare, priority=900)
+    app.connect("html-page-context", _page, priority=900)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _prepare(app, config):
+    assets = Path(app.outdir).parent / "assets"
+    write_assets(assets)
+    config.html_static_path.append(str(assets))
+    config.html_css_files.append("recall/page.css")
+    config.mathjax_path = "recall/mathjax/tex-mml-chtml.js"
+    config.nb_ipywidgets_js = {}
+
+
+def write_assets(folder: Path) -> None:
+    """Everything the pages load, under `folder`/recall."""
+    import vl_convert
+
+    target = folder / "recall"
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "vega.js").write_text(vl_convert.javascript_bundle())
+    for name in ("page.js", "page.css"):
+        shutil.copy(HERE / name, target / name)
+    shutil.copy(EXPLORER / "explorer.css", target / "explorer.css")
+    (target / "explorer.js").write_text(classic_script((EXPLORER / "explorer.js").read_text()))
+    mathjax = resources.files("mathjax") / "static" / "mathjax" / "es5"
+    for part in ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions"):
+        with resources.as_file(mathjax / part) as source:
+            place = target / "mathjax" / part
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, place, dirs_exist_ok=True)
+            else:
+                shutil.copy(source, place)
+
+
+def classic_script(module: str) -> str:
+    """The widget's ES module as a classic script that sets window.recallExplorer: a page opened from a folder
+    (file://) may not import modules."""
+    head, export, tail = module.rpartition("export default ")
+    if not export:
+        raise ValueError("explorer.js must end with an `export default`")
+    return f"(() => {{\n{head}window.recallExplorer = {tail}\n}})();\n"
+
+
+def _page(app, pagename, templatename, context, doctree):
+    if "script_files" in context:
+        context["script_files"] = [s for s in context["script_files"] if not any(u in str(s.filename or "") for u in UNWANTED)]
+    body = context.get("body", "")
+    figures, explorers = 'class="recall-canvas"' in body, 'class="recall-explorer"' in body
+    if figures:
+        app.add_js_file("recall/vega.js", loading_method="defer", priority=700)
+    if explorers:
+        app.add_css_file("recall/explorer.css")
+        app.add_js_file("recall/explorer.js", loading_method="defer", priority=701)
+    if figures or explorers:
+        app.add_js_file("recall/page.js", loading_method="defer", priority=702)

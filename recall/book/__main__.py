@@ -1,0 +1,94 @@
+"""Execute chapters headless: python -m recall.book [CHAPTER ...] [-p NAME VALUE ...] [--out FOLDER]
+
+Each notebook runs with papermill into a scratch file and replaces the committed one only when it has run through.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+
+from recall.book.figure import WIDGET
+from recall.runs import write_atomically
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def chapters() -> list[Path]:
+    """Notebooks of the book in reading order, from _toc.yml."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    return [ROOT / f"{name}.ipynb" for name in (toc["root"], *(entry["file"] for entry in toc["chapters"]))]
+
+
+def execute(source: Path, target: Path, parameters: dict | None = None) -> None:
+    """Run `source` into `target`; ValueError for a parameter the chapter does not have.
+
+    The stored notebook depends on its results only: no timestamps, no widget state, cell ids by position.
+    """
+    known = papermill.inspect_notebook(str(source))
+    for name in parameters or {}:
+        if name not in known:
+            raise ValueError(f"{name} must be a parameter of {source.name}: {', '.join(known) or 'it has none'}")
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "executed.ipynb"
+        papermill.execute_notebook(str(source), str(out), parameters or {}, cwd=str(source.parent), progress_bar=False,
+                                   log_output=False, kernel_name="python3")
+        notebook = nbformat.read(out, 4)
+    write_atomically(target, (nbformat.writes(normalised(notebook)) + "\n").encode())
+
+
+def normalised(notebook):
+    """The notebook without what changes from one execution to the next."""
+    notebook.metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"},
+    }
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02d}"
+        cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            data.pop(WIDGET, None)
+            if "text/html" in data or "text/markdown" in data:
+                data.pop("text/plain", None)  # holds object addresses
+            output.get("metadata", {}).pop(WIDGET, None)
+            if "transient" in output:
+                del output["transient"]
+    return notebook
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = argparse.ArgumentParser(prog="python -m recall.book", description=__doc__.splitlines()[0])
+    options.add_argument("chapters", nargs="*", help="names such as 01_task (default: all)")
+    options.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter")
+    options.add_argument("--out", type=Path, help="folder for the executed notebooks (default: in place)")
+    given = options.parse_args(arguments)
+    there = {path.stem: path for path in chapters()}
+    try:
+        for name in given.chapters:
+            if name not in there:
+                raise ValueError(f"chapter must be one of {', '.join(there)}, not {name!r}")
+        if given.p and not given.out:
+            raise ValueError("out must be given with -p: a chapter is committed with its own parameters")
+        for name in given.chapters or there:
+            source = there[name]
+            print(f"executing {source.relative_to(ROOT)}", flush=True)
+            execute(source, (given.out or source.parent) / source.name, {key: yaml.safe_load(value) for key, value in given.p})
+    except ValueError as error:
+        print(f"recall.book: {error}", file=sys.stderr)
+        return 2
+    except papermill.PapermillExecutionError as error:
+        print(re.sub(r"\x1b\[[0-9;]*m", "", str(error)), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+// Draws what the chapters stored in their outputs: Vega-Lite figures and explorer widgets, without a kernel.
+(() => {
+  "use strict";
+
+  // Controls that carry the same name in several figures of a page move together.
+  const views = [];
+  function link(view) {
+    const names = new Set(Object.keys(view.getState({ signals: (name) => name.startsWith("pick_") }).signals));
+    for (const name of names) {
+      view.addSignalListener(name, (_, value) => {
+        for (const other of views) {
+          if (other.view !== view && other.names.has(name) && other.view.signal(name) !== value) {
+            other.view.signal(name, value).runAsync();
+          }
+        }
+      });
+    }
+    views.push({ view, names });
+  }
+
+  async function draw(figure) {
+    const canvas = figure.querySelector(".recall-canvas");
+    const spec = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+    const controls = figure.querySelector(".recall-controls");
+    try {
+      const { view } = await window.vegaEmbed(canvas, spec, { renderer: "svg", actions: false, bind: controls });
+      link(view);
+      canvas.querySelector("svg")?.setAttribute("aria-label", canvas.getAttribute("aria-label"));
+      figure.dataset.state = "drawn";
+    } catch (error) {
+      canvas.textContent = `This figure could not be drawn: ${error.message}`;
+      figure.dataset.state = "failed";
+      console.error(error);
+    }
+  }
+
+  // Just enough of anywidget's model for a page without a kernel.
+  function pageModel(state) {
+    const listeners = {};
+    return {
+      get: (name) => state[name],
+      set: (name, value) => {
+        if (Object.is(state[name], value)) return;
+        state[name] = value;
+        for (const call of listeners[`change:${name}`] || []) call();
+      },
+      on: (event, call) => (listeners[event] ||= []).push(call),
+      off: (event, call) => { listeners[event] = (listeners[event] || []).filter((each) => each !== call); },
+      save_changes: () => {},
+    };
+  }
+
+  function mount(element) {
+    const stored = element.querySelector("script[type='application/json']");
+    const model = pageModel(JSON.parse(stored.textContent));
+    element.replaceChildren();
+    window.recallExplorer.render({ model, el: element });
+  }
+
+  function start() {
+    for (const figure of document.querySelectorAll(".recall-figure:has(.recall-canvas)")) draw(figure);
+    for (const element of document.querySelectorAll(".recall-explorer")) mount(element);
+  }
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  else start();
+})();

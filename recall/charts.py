@@ -1,0 +1,179 @@
+"""One function per figure: tidy table in, Altair chart out.
+
+Colours are readable on white and on black, text and axes take the page's own colour (`currentColor`, so charts are drawn
+as SVG), and a meaning never rests on colour alone: dashes or shapes repeat it.  Parameters named `pick_...` are linked
+across all figures of a page.
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+LOOK_UP, CONTINUE, THIRD, GREY = "#d1660f", "#2f7fc1", "#2a9d6f", "#8a8a8a"
+ABILITIES = ["1-after-query", "2-after-query", "3-after-query"]
+ABILITY_COLOUR = alt.Scale(domain=ABILITIES, range=[LOOK_UP, CONTINUE, THIRD])
+ABILITY_DASH = alt.Scale(domain=ABILITIES, range=[[1, 0], [6, 3], [2, 2]])
+ABILITY_SHAPE = alt.Scale(domain=ABILITIES, range=["circle", "square", "triangle-up"])
+
+
+def themed(chart: alt.TopLevelMixin, height: int = 300) -> alt.TopLevelMixin:
+    """Fills its column, in the colours of the page."""
+    line = dict(labelColor="currentColor", titleColor="currentColor", titleFontWeight="normal", labelFontSize=12, titleFontSize=12.5)
+    return (
+        chart.properties(width="container", height=height, background="transparent", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+        .configure(font="system-ui, sans-serif")
+        .configure_view(stroke=None)
+        .configure_axis(gridColor="currentColor", gridOpacity=0.12, domainColor="currentColor", tickColor="currentColor", **line)
+        .configure_legend(orient="top", title=None, symbolStrokeWidth=2.5, symbolSize=140, labelLimit=260, columnPadding=18, **line)
+        .configure_text(color="currentColor")
+    )
+
+
+def choice(name: str, words: str, options: list, value) -> alt.Parameter:
+    """A drop-down list; charts of one page that use the same name move together."""
+    return alt.param(name=f"pick_{name}", value=value, bind=alt.binding_select(options=options, name=words))
+
+
+def _rules(levels: pd.DataFrame, where=None) -> alt.LayerChart:
+    """Dashed horizontal lines with a name at the right end; levels: columns level, words (and what `where` filters)."""
+    base = alt.Chart(levels)
+    for condition in where or []:
+        base = base.transform_filter(condition)
+    rule = base.mark_rule(strokeDash=[4, 4], color=GREY).encode(y="level:Q")
+    words = base.mark_text(align="right", baseline="bottom", dx=-4, dy=-3, fontSize=11.5).encode(
+        x=alt.value("width"), y="level:Q", text="words:N")
+    return rule + words
+
+
+def pseudoinverse_theory(table: pd.DataFrame) -> alt.TopLevelMixin:
+    """Error by k after the first label: theory as a line, simulation as points.  Columns n, k, theory, simulated."""
+    n = choice("n", "system dimension n ", sorted(table.n.unique().tolist()), 5)
+    base = alt.Chart(table).transform_filter("datum.n == pick_n").encode(x=alt.X("k:O", title="k, observations after the first open label", axis=alt.Axis(labelAngle=0)))
+    y = alt.Y("theory:Q", title="mean squared error", scale=alt.Scale(domain=[0, 1.1]))
+    key = alt.Color("key:N", scale=alt.Scale(domain=["theory", "simulation"], range=[GREY, LOOK_UP]))
+    line = base.transform_calculate(key="'theory'").mark_line(strokeWidth=2).encode(y=y, color=key)
+    points = base.transform_calculate(key="'simulation'").mark_point(filled=True, size=70, opacity=1).encode(
+        y="simulated:Q", color=key, tooltip=["n", "k", alt.Tooltip("theory", format=".3f"), alt.Tooltip("simulated", format=".3f")])
+    return themed((line + points).add_params(n), 260)
+
+
+def references_by_k(table: pd.DataFrame) -> alt.TopLevelMixin:
+    """Mean error after the query by k, one line per reference predictor.  Columns predictor, systems, k, mean."""
+    N = choice("systems", "systems in the prompt N ", sorted(table.systems.unique().tolist()), 4)
+    order = table.predictor.unique().tolist()
+    chart = alt.Chart(table).transform_filter("datum.systems == pick_systems").mark_line(point=alt.OverlayMarkDef(filled=True, size=60), strokeWidth=2).encode(
+        x=alt.X("k:O", title="k, observations after the query's label", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("mean:Q", title="mean squared error", scale=alt.Scale(domain=[0, 1.1])),
+        color=alt.Color("predictor:N", sort=order, scale=alt.Scale(domain=order, range=[GREY, THIRD, LOOK_UP, "#b05fb5", CONTINUE]), legend=alt.Legend(columns=2)),
+        shape=alt.Shape("predictor:N", sort=order),
+        tooltip=["predictor", "k", alt.Tooltip("mean", format=".3f")],
+    )
+    return themed(chart.add_params(N), 300)
+
+
+def training_curve(history: pd.DataFrame, blind: float, systems: int) -> alt.TopLevelMixin:
+    """Errors of one run over training.  history: columns step, ability, mean."""
+    lines = alt.Chart(history).mark_line(strokeWidth=2.5).encode(
+        x=alt.X("step:Q", title="training step"),
+        y=alt.Y("mean:Q", title="mean squared error", scale=alt.Scale(domain=[0, 1.3], clamp=True)),
+        color=alt.Color("ability:N", scale=ABILITY_COLOUR),
+        strokeDash=alt.StrokeDash("ability:N", scale=ABILITY_DASH),
+        tooltip=["step", "ability", alt.Tooltip("mean", format=".3f")],
+    )
+    levels = pd.DataFrame({"level": [1.0, blind], "words": ["zero predictor", f"label-blind average of {systems}"]})
+    return themed(_rules(levels) + lines, 300)
+
+
+def _pickers(table: pd.DataFrame, start: dict) -> list[alt.Parameter]:
+    words = {"dimension": "system dimension n ", "labels": "label count ", "systems": "systems in the prompt N ", "setting": "training setting "}
+    return [choice(name, words[name], sorted(table[name].unique().tolist()), start[name]) for name in words if name in start]
+
+
+def _chosen(start: dict) -> list[str]:
+    return [f"datum.{name} == pick_{name}" for name in start]
+
+
+def _missing(table: pd.DataFrame, start: dict) -> alt.Chart:
+    """Says so where no committed run answers the choice."""
+    everything = pd.MultiIndex.from_product([sorted(table[name].unique()) for name in start], names=list(start))
+    there = pd.MultiIndex.from_frame(table[list(start)].drop_duplicates())
+    gaps = everything.difference(there).to_frame(index=False)
+    if gaps.empty:
+        gaps = pd.DataFrame(columns=list(start))
+    if {"systems", "labels"} <= set(start):
+        too_many = gaps.systems > gaps.labels
+        gaps["words"] = too_many.map({True: "a prompt cannot hold more systems than there are labels", False: "no committed run for this choice"})
+    else:
+        gaps["words"] = "no committed run for this choice"
+    base = alt.Chart(gaps)
+    for condition in _chosen(start):
+        base = base.transform_filter(condition)
+    return base.mark_text(fontSize=14).encode(x=alt.XValue(alt.ExprRef("width / 2")),
+                                              y=alt.YValue(alt.ExprRef("height / 2")), text="words:N")
+
+
+def _folded(table: pd.DataFrame, start: dict, prefix: str, abilities: list[str]) -> alt.Chart:
+    """Rows of the chosen runs, one per ability; columns {prefix}1, {prefix}2, … become `value` and `ability`."""
+    base = alt.Chart(table)
+    for condition in _chosen(start):
+        base = base.transform_filter(condition)
+    columns = [f"{prefix}{name[0]}" for name in abilities]
+    return base.transform_fold(columns, as_=["key", "value"]).transform_calculate(
+        ability=f"substring(datum.key, {len(prefix)}) + '-after-query'").transform_filter("isValid(datum.value)")
+
+
+def emergence_curves(table: pd.DataFrame, levels: pd.DataFrame, start: dict, controls: bool = True) -> alt.TopLevelMixin:
+    """Error of 1- and 2-after-query over training, a line per seed.
+
+    table: dimension, labels, setting, systems, seed, examples, error1, error2 (mean squared errors, thousands of
+    examples).  levels: systems, level, words.  start: the choice shown first.
+    """
+    abilities = ABILITIES[:2]
+    lines = _folded(table, start, "error", abilities).mark_line(strokeWidth=1.8, opacity=0.85, clip=True).encode(
+        x=alt.X("examples:Q", title="training examples (thousands, logarithmic)", scale=alt.Scale(type="log", nice=False)),
+        y=alt.Y("value:Q", title="mean squared error", scale=alt.Scale(domain=[0, 1.3], clamp=True)),
+        color=alt.Color("ability:N", scale=alt.Scale(domain=abilities, range=[LOOK_UP, CONTINUE])),
+        strokeDash=alt.StrokeDash("ability:N", scale=alt.Scale(domain=abilities, range=[[1, 0], [6, 3]])),
+        detail="seed:N",
+        tooltip=["ability:N", "seed:N", alt.Tooltip("examples:Q", format=",.0f", title="thousand examples"), alt.Tooltip("value:Q", format=".3f", title="error")],
+    )
+    rules = _rules(levels, ["datum.systems == pick_systems"])
+    chart = alt.layer(rules, lines, _missing(table, start))
+    return themed(chart.add_params(*_pickers(table, start)), 320)
+
+
+def label_index_curves(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
+    """Label index of 1-, 2- and 3-after on misdirected prompts over training, a line per seed.  Columns index1..3."""
+    lines = _folded(table, start, "index", ABILITIES).mark_line(strokeWidth=1.8, opacity=0.85, clip=True).encode(
+        x=alt.X("examples:Q", title="training examples (thousands, logarithmic)", scale=alt.Scale(type="log", nice=False)),
+        y=alt.Y("value:Q", title="label index", scale=alt.Scale(domain=[-0.15, 1.15], clamp=True)),
+        color=alt.Color("ability:N", scale=ABILITY_COLOUR),
+        strokeDash=alt.StrokeDash("ability:N", scale=ABILITY_DASH),
+        detail="seed:N",
+        tooltip=["ability:N", "seed:N", alt.Tooltip("examples:Q", format=",.0f", title="thousand examples"), alt.Tooltip("value:Q", format=".2f", title="label index")],
+    )
+    levels = pd.DataFrame({"level": [0.0, 1.0], "words": ["follows what was observed", "follows the label"]})
+    chart = alt.layer(_rules(levels), lines, _missing(table, start))
+    return themed(chart.add_params(*_pickers(table, start)), 300)
+
+
+def misdirected_errors(table: pd.DataFrame, levels: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
+    """Final errors by k with the right and with a misdirected label, a point per seed.
+
+    table: dimension, labels, setting, systems, seed, k, condition, error.
+    """
+    conditions = ["right label", "misdirected label"]
+    base = alt.Chart(table)
+    for condition in _chosen(start):
+        base = base.transform_filter(condition)
+    points = base.mark_point(size=75, strokeWidth=2, opacity=0.9).encode(
+        x=alt.X("k:O", title="k, observations after the query's label", axis=alt.Axis(labelAngle=0)),
+        xOffset=alt.XOffset("condition:N", sort=conditions),
+        y=alt.Y("error:Q", title="mean squared error", scale=alt.Scale(domain=[0, 2.3], clamp=True)),
+        color=alt.Color("condition:N", sort=conditions, scale=alt.Scale(domain=conditions, range=[CONTINUE, LOOK_UP])),
+        shape=alt.Shape("condition:N", sort=conditions, scale=alt.Scale(domain=conditions, range=["circle", "cross"])),
+        tooltip=["condition", "seed", "k", alt.Tooltip("error", format=".3f")],
+    )
+    chart = alt.layer(_rules(levels), points, _missing(table, start))
+    return themed(chart.add_params(*_pickers(table, start)), 300)

@@ -1,0 +1,200 @@
+"""Scores: errors by k after the query, identification score, label index, emergence.
+
+The error of a prediction is its squared distance to the observation (a squared norm, not a mean over dimensions).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from recall.interventions import apply, named_segment
+from recall.needle import Prompts, haystack_payload, needle_prompts, query_payload
+from recall.predictors import blind_error
+from recall.task import TaskConfig
+
+THRESHOLD = 0.5  # of the identification score: half way from the label-blind average to ideal recall
+STUDY_CUTOFF = 0.5  # of the median squared error (facts 4.1)
+
+Predict = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """systems: values of N.  haystacks x traces prompts of each.  seed: of the evaluation stream.
+
+    The set is the same at every evaluation of a run and for every run of a task.
+    """
+
+    systems: tuple[int, ...] = (1, 2, 4)
+    haystacks: int = 16
+    traces: int = 64
+    seed: int = 0
+
+    def __post_init__(self):
+        for field in ("haystacks", "traces"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, not {getattr(self, field)!r}")
+        if not self.systems or min(self.systems) < 1:
+            raise ValueError(f"systems must be counts of at least 1, not {self.systems!r}")
+
+
+def event_errors(predictions: Tensor, prompts: Prompts, config: TaskConfig) -> dict[str, Tensor]:
+    """Squared errors [K, haystacks, traces] for k = 1..K after `query` and after `initial`."""
+    squared = (predictions - prompts.targets).square().sum(-1)  # [B, T]
+    count = {"query": query_payload(config), "initial": min(query_payload(config), haystack_payload(config))}
+    first = {"query": prompts.query_row, "initial": prompts.initial_row}
+    return {event: squared[:, first[event] : first[event] + count[event]].T.reshape(-1, *prompts.shape) for event in count}
+
+
+def identification_score(mean_error: float, family: str, systems: int) -> float:
+    """s = (E_blind - E)/(E_blind - E_ideal) with E_ideal = 0: 0 for the label-blind average, 1 for ideal recall.
+
+    nan at N = 1, where there is nothing to identify, and for families other than `haar`, whose E_blind has no closed form.
+    """
+    if family != "haar" or systems == 1:
+        return math.nan
+    blind = blind_error(systems)
+    return (blind - mean_error) / blind
+
+
+def label_index(predictions: Tensor, prompts: Prompts) -> list[dict[str, float]]:
+    """Which system a misdirected query's predictions follow, for k = 1..K.
+
+    Least squares, pooled over prompts, of the predictions on the next state of the *observed* system and of the
+    system the *label* names.  At k = 1 the latter is that system's own next state, U_L x_L.  From k = 2 on there are two
+    readings of it: `label_map`, its map applied to the state just observed (U_L y), and `label_state`, its own
+    trajectory going on unseen (U_L^k x_L).  label_index = label weights / all weights: 0 = observation-led,
+    1 = label-led; nan where the predictions follow neither (weights below 0.1 in sum).
+    Needs a family whose state is observed.
+    """
+    K = prompts.targets.shape[1] - prompts.query_row
+    named = prompts.segments.system[:, named_segment(prompts)]
+    resumed = int(prompts.segments.first[0, -1])
+    own = prompts.observations[named, resumed : resumed + K]  # [B, K, n] the named system going on
+    rows = slice(prompts.query_row, prompts.query_row + K)
+    observed, answer = prompts.targets[:, rows], predictions[:, rows]
+    mapped = (prompts.systems.A[named].unsqueeze(1) @ observed[:, :-1].unsqueeze(-1)).squeeze(-1)  # [B, K-1, n]
+    result = []
+    for k in range(K):
+        columns = {"observed": observed[:, k], "label_state": own[:, k]}
+        if k:
+            columns["label_map"] = mapped[:, k - 1]
+        X = torch.stack([c.double().flatten() for c in columns.values()], 1)
+        weights = torch.linalg.lstsq(X, answer[:, k].double().reshape(-1, 1)).solution.flatten().tolist()
+        row = {f"weight_{name}": weight for name, weight in zip(columns, weights)}
+        total = sum(weights)
+        row["label_index"] = (total - row["weight_observed"]) / total if total >= 0.1 else math.nan
+        result.append(row)
+    return result
+
+
+def table(predict: Predict, prompts: Prompts, config: TaskConfig, condition: str = "plain") -> pd.DataFrame:
+    """One row per event and k: mean, median (over traces, then over haystacks), quartiles over haystacks, score.
+
+    On misdirected prompts of a fully observed family the query rows also carry `label_index` and its weights.
+    """
+    prompts = apply(condition, prompts, config)
+    predictions = predict(prompts.inputs)
+    rows = []
+    for event, errors in event_errors(predictions, prompts, config).items():
+        for k, error in enumerate(errors, start=1):
+            medians = error.double().median(-1).values if error.shape[-1] % 2 else error.double().quantile(0.5, -1)
+            q25, q50, q75 = medians.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
+            mean = error.double().mean().item()
+            score = identification_score(mean, config.family, prompts.count) if event == "query" else math.nan
+            rows.append(dict(systems=prompts.count, condition=condition, event=event, k=k, mean=mean, median=q50,
+                             q25=q25, q75=q75, score=score))
+    frame = pd.DataFrame(rows)
+    if condition == "misdirected" and prompts.systems.C is None:
+        follows = pd.DataFrame(label_index(predictions, prompts)).assign(event="query")
+        follows["k"] = range(1, len(follows) + 1)
+        frame = frame.merge(follows, on=["event", "k"], how="left")
+    return frame
+
+
+class Evaluator:
+    """The fixed needle sets of one task, evaluated again and again while a model trains."""
+
+    def __init__(self, task: TaskConfig, config: EvaluationConfig, device="cpu"):
+        self.task = task
+        self.prompts = [
+            needle_prompts(task, N, haystacks=config.haystacks, traces=config.traces, seed=config.seed, device=device)
+            for N in config.systems
+        ]
+
+    def __call__(self, predict: Predict) -> pd.DataFrame:
+        """`table` for every N, plain and (from N = 2) misdirected."""
+        return pd.concat(
+            [
+                table(predict, prompts, self.task, condition)
+                for prompts in self.prompts
+                for condition in (("plain", "misdirected") if prompts.count > 1 else ("plain",))
+            ],
+            ignore_index=True,
+        )
+
+
+@dataclass(frozen=True)
+class Emergence:
+    """When an ability appeared, in training examples: it happened after `after` and by `by`; `date` is interpolated.
+
+    All three are nan if it had not by the end of the run, `examples`: the run is right-censored there.
+    """
+
+    after: float
+    date: float
+    by: float
+    examples: float
+
+    @property
+    def reached(self) -> bool:
+        return not math.isnan(self.date)
+
+
+NEVER = (math.nan, math.nan, math.nan)
+
+
+def emergence(curve: pd.DataFrame, column: str = "score", threshold: float = THRESHOLD) -> Emergence:
+    """First evaluation from which `column` stays on the good side of `threshold` to the end of the run.
+
+    curve: rows of one event, k, N and condition with `examples`, in order.  `score` must stay at or above the threshold;
+    `mean` and `median` must stay below it.  The date is interpolated between the two evaluations, linearly in the
+    column and in the logarithm of examples.
+    """
+    examples = curve["examples"].to_numpy(float)
+    value = curve[column].to_numpy(float) - threshold
+    value = value if column == "score" else -value
+    good = value >= 0
+    if not len(good) or not good[-1]:
+        return Emergence(*NEVER, examples[-1] if len(examples) else 0.0)
+    bad = np.flatnonzero(~good)
+    if not len(bad):
+        return Emergence(0.0, examples[0], examples[0], examples[-1])
+    i = bad[-1]
+    share = -value[i] / (value[i + 1] - value[i])
+    low = max(examples[i], examples[i + 1] / 1000)  # an evaluation before the first step has no logarithm
+    date = low * (examples[i + 1] / low) ** share
+    return Emergence(examples[i], date, examples[i + 1], examples[-1])
+
+
+def first_below(curve: pd.DataFrame, cutoff: float = STUDY_CUTOFF) -> Emergence:
+    """The study's date: the first evaluation whose median is below the cutoff, whatever follows."""
+    below = np.flatnonzero(curve["median"].to_numpy() < cutoff)
+    whole = curve["examples"].iloc[-1]
+    if not len(below):
+        return Emergence(*NEVER, whole)
+    shortened = emergence(curve.iloc[: below[0] + 1], "median", cutoff)
+    return Emergence(shortened.after, shortened.date, shortened.by, whole)
+
+
+def curve(history: pd.DataFrame, k: int, systems: int, condition: str = "plain", event: str = "query") -> pd.DataFrame:
+    """The rows of a history that make one curve, in order of training."""
+    keep = (history.k == k) & (history.systems == systems) & (history.condition == condition) & (history.event == event)
+    return history[keep].sort_values("examples")

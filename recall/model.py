@@ -1,0 +1,200 @@
+"""The transformer: GPT-2 with a continuous read-in and read-out.
+
+Names follow GPT-2 (wpe, h, ln_1, attn.c_attn, attn.c_proj, mlp.c_fc, mlp.c_proj, ln_f); `read_in` and `read_out`
+stand where GPT-2 has its vocabulary.  Every named `hook_…` module returns its input, so that a forward hook there
+can record or replace an activation: see `hooks` and `run_with_cache`.
+
+B traces, T rows, C columns of a token, D = n_embd, H = n_head, d = D / H.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS = {
+    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),  # GPT-2's, the study's
+    "relu": F.relu,
+    "silu": F.silu,
+}
+
+# name: (n_embd, n_layer, n_head); the study's five (facts 2.1) and ours for a CPU
+SIZES = {
+    "tiny": (72, 3, 6),
+    "small": (96, 6, 6),
+    "medium": (128, 12, 8),
+    "big": (192, 24, 12),
+    "huge": (288, 24, 18),
+    "cpu": (64, 3, 4),
+}
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """n_in: C, columns read.  n_out: n, the observation predicted.  n_positions: longest sequence of rows.
+
+    zero_init: start the output projections of attention and MLP at zero, so that every block begins as the identity.
+    """
+
+    n_in: int
+    n_out: int
+    n_positions: int
+    n_layer: int = 3
+    n_head: int = 4
+    n_embd: int = 64
+    activation: str = "gelu_new"
+    zero_init: bool = False
+
+    def __post_init__(self):
+        for field in ("n_in", "n_out", "n_positions", "n_layer", "n_head", "n_embd"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, not {getattr(self, field)!r}")
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd must be a multiple of n_head ({self.n_head}), not {self.n_embd!r}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
+
+    @classmethod
+    def size(cls, name: str, n_in: int, n_out: int, n_positions: int, **changes) -> GPTConfig:
+        """One of SIZES."""
+        if name not in SIZES:
+            raise ValueError(f"size must be one of {', '.join(SIZES)}, not {name!r}")
+        n_embd, n_layer, n_head = SIZES[name]
+        return cls(n_in, n_out, n_positions, n_layer, n_head, n_embd, **changes)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.n_head = config.n_head
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.hook_q, self.hook_k, self.hook_v = nn.Identity(), nn.Identity(), nn.Identity()  # [B, H, T, d]
+        self.hook_pattern, self.hook_z = nn.Identity(), nn.Identity()  # [B, H, T, T], [B, H, T, d]
+        self.explicit = False  # the pattern exists only when it is asked for
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, T, D = x.shape
+        q, k, v = self.c_attn(x).view(B, T, 3, self.n_head, D // self.n_head).permute(2, 0, 3, 1, 4)
+        q, k, v = self.hook_q(q), self.hook_k(k), self.hook_v(v)
+        if self.explicit:
+            scores = q @ k.mT / q.shape[-1] ** 0.5
+            future = torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1)
+            z = self.hook_pattern(scores.masked_fill(future, float("-inf")).softmax(-1)) @ v
+        else:
+            z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.c_proj(self.hook_z(z).transpose(1, 2).reshape(B, T, D))
+
+
+class MLP(nn.Module):
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
+        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
+        self.activation = ACTIVATIONS[config.activation]
+        self.hook_post = nn.Identity()  # [B, T, 4D]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(self.hook_post(self.activation(self.c_fc(x))))
+
+
+class Block(nn.Module):
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.ln_1, self.ln_2 = nn.LayerNorm(config.n_embd), nn.LayerNorm(config.n_embd)
+        self.attn, self.mlp = Attention(config), MLP(config)
+        self.hook_resid_pre, self.hook_attn_out, self.hook_mlp_out = nn.Identity(), nn.Identity(), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, T, D] -> [B, T, D]
+        x = self.hook_resid_pre(x)
+        x = x + self.hook_attn_out(self.attn(self.ln_1(x)))
+        return x + self.hook_mlp_out(self.mlp(self.ln_2(x)))
+
+
+class GPT(nn.Module):
+    """tokens [B, T, C] -> predictions [B, T, n]: row t predicts the observation of row t + 1."""
+
+    def __init__(self, config: GPTConfig, generator: torch.Generator | None = None):
+        super().__init__()
+        self.config = config
+        self.read_in = nn.Linear(config.n_in, config.n_embd)
+        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd)
+        self.read_out = nn.Linear(config.n_embd, config.n_out)
+        self.hook_embed, self.hook_pos_embed, self.hook_final = nn.Identity(), nn.Identity(), nn.Identity()
+        self._initialise(generator)
+
+    @torch.no_grad()
+    def _initialise(self, generator):
+        """GPT-2's: N(0, 0.02), residual projections divided by sqrt(2 n_layer), or zero if zero_init; biases 0."""
+        for name, parameter in self.named_parameters():
+            if "ln_" in name:
+                continue  # layer norms start as 1 and 0
+            if name.endswith("bias"):
+                parameter.zero_()
+            elif name.endswith("c_proj.weight"):
+                std = 0.0 if self.config.zero_init else 0.02 / (2 * self.config.n_layer) ** 0.5
+                parameter.normal_(0, std, generator=generator)
+            else:
+                parameter.normal_(0, 0.02, generator=generator)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        T = tokens.shape[1]
+        if tokens.shape[2] != self.config.n_in:
+            raise ValueError(f"tokens must have {self.config.n_in} columns, not {tokens.shape[2]}")
+        if T > self.config.n_positions:
+            raise ValueError(f"tokens must have at most {self.config.n_positions} rows, not {T}")
+        positions = self.wpe(torch.arange(T, device=tokens.device))
+        x = self.hook_embed(self.read_in(tokens)) + self.hook_pos_embed(positions)
+        for block in self.h:
+            x = block(x)
+        return self.read_out(self.ln_f(self.hook_final(x)))
+
+    @torch.no_grad()
+    def predict(self, tokens: Tensor) -> Tensor:
+        """[B, T, C] -> [B, T, n] without gradients, in pieces that bound the memory of large prompt sets."""
+        return torch.cat([self(piece) for piece in tokens.split(256)])
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+@contextmanager
+def hooks(model: GPT, edits: dict[str, Callable[[Tensor], Tensor | None]]):
+    """While open, each named hook point passes its activation to its function; what is returned (if not None) replaces it.
+
+    Names are module paths such as `h.0.attn.hook_z`; KeyError for an unknown one.
+    """
+    points = {name: module for name, module in model.named_modules() if name.split(".")[-1].startswith("hook_")}
+    unknown = sorted(set(edits) - set(points))
+    if unknown:
+        raise KeyError(f"no hook point {unknown[0]!r}; there are {', '.join(points)}")
+    patterned = [block.attn for i, block in enumerate(model.h) if f"h.{i}.attn.hook_pattern" in edits]
+    handles = [
+        points[name].register_forward_hook(lambda module, args, output, edit=edit: edit(output))
+        for name, edit in edits.items()
+    ]
+    for attention in patterned:
+        attention.explicit = True
+    try:
+        yield
+    finally:
+        for attention in patterned:
+            attention.explicit = False
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def run_with_cache(model: GPT, tokens: Tensor, names: list[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Predictions [B, T, n] and the activations at the named hook points."""
+    cache: dict[str, Tensor] = {}
+    with hooks(model, {name: lambda x, name=name: cache.__setitem__(name, x) for name in names}):
+        return model(tokens), cache

@@ -1,0 +1,213 @@
+"""Reference predictors: what could be known, with the same call as the model.
+
+`predict(tokens[B, T, C]) -> [B, T, n]` reads nothing but the tokens (Kalman, which must be told the systems, is the
+one exception).  Row t predicts the observation of row t + 1; on rows before a label the answer is 0 and never scored.
+
+Least squares in all of them:  U^ = S_yx S_xx^+  with  S_xx = sum x x',  S_yx = sum y x'  over the pairs (x, y) of
+successive states seen so far.  This equals  Y X^+,  the study's pseudoinverse predictor, and for a Haar-orthogonal U it
+is the posterior mean: given fewer than n independent pairs the unseen part of U is symmetric about 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recall.task import Batch, TaskConfig
+
+RTOL = 1e-9  # of S_xx in double precision; its eigenvalues are squared, so 3e-5 of the largest state direction
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the label columns of tokens [B, T, C] say.
+
+    label: [B, T] label of the segment a row lies in, -1 before the first.  opens, payload: [B, T] bool.
+    open_row: [B, T] row of that segment's open label.  observation: [B, T, n] in double precision.
+    """
+
+    label: Tensor
+    opens: Tensor
+    payload: Tensor
+    open_row: Tensor
+    observation: Tensor
+
+
+def read(tokens: Tensor, config: TaskConfig) -> Reading:
+    """Parse tokens laid out by recall.task; ValueError if the width is another task's."""
+    if tokens.shape[-1] != config.columns:
+        raise ValueError(f"tokens must have {config.columns} columns, not {tokens.shape[-1]}")
+    opening = tokens[..., 0 : 2 * config.labels : 2] > 0  # [B, T, L]
+    opens = opening.any(-1)
+    open_row = _latest(opens)
+    label = opening.float().argmax(-1).gather(1, open_row.clamp(min=0)).where(open_row >= 0, -1)
+    payload = tokens[..., 2 * config.labels + 1] > 0
+    return Reading(label, opens, payload, open_row, tokens[..., -config.dimension :].double())
+
+
+def _latest(event: Tensor) -> Tensor:
+    """[B, T] index of the latest row, this one included, where `event` holds; -1 before the first."""
+    row = torch.arange(event.shape[1], device=event.device).expand_as(event)
+    return row.where(event, -1).cummax(1).values
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    """values [B, T, n] at row index [B, T], zero where the index is -1."""
+    picked = values.gather(1, index.clamp(min=0).unsqueeze(-1).expand_as(values))
+    return picked * (index >= 0).unsqueeze(-1)
+
+
+def _pairs(reading: Reading, member: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For the rows `member` [B, T] of one system: running S_xx, S_yx [B, T, n, n] and last state [B, T, n]."""
+    latest = _latest(member)
+    before = torch.cat([torch.full_like(latest[:, :1], -1), latest[:, :-1]], 1)
+    x = _rows(reading.observation, before) * member.unsqueeze(-1)
+    y = reading.observation
+    s_xx = (x.unsqueeze(-1) * x.unsqueeze(-2)).cumsum(1)
+    s_yx = (y.unsqueeze(-1) * x.unsqueeze(-2)).cumsum(1)
+    return s_xx, s_yx, _rows(reading.observation, latest)
+
+
+def _fit(s_xx: Tensor, s_yx: Tensor) -> Tensor:
+    return s_yx @ torch.linalg.pinv(s_xx, rtol=RTOL, hermitian=True)
+
+
+class Predictor:
+    """Base of the predictors that need only tokens: built from a TaskConfig, called like the model."""
+
+    def __init__(self, config: TaskConfig):
+        self.config = config
+
+    def predict(self, tokens: Tensor) -> Tensor:
+        """[B, T, C] -> [B, T, n] of the tokens' dtype."""
+        pieces = [self._predict(read(piece, self.config)) for piece in tokens.split(128)]
+        return torch.cat(pieces).to(tokens.dtype)
+
+
+class Zero(Predictor):
+    """Predicts 0: mean squared norm 1, median 0.870 at n = 5."""
+
+    def _predict(self, reading):
+        return torch.zeros_like(reading.observation)
+
+
+class Pseudoinverse(Predictor):
+    """Fits the map to the current segment alone, as if every segment began anew."""
+
+    def _predict(self, reading):
+        s_xx, s_yx, _ = _pairs(reading, reading.payload)
+        start = reading.open_row.clamp(min=0)
+        # the first pair of a segment would bridge from the segment before: sums start after its first payload row
+        first = (start + 1).clamp(max=start.shape[1] - 1)
+        s_xx, s_yx = (s - torch.stack([m[i] for m, i in zip(s, first)]) for s in (s_xx, s_yx))
+        inside = reading.payload & (torch.arange(start.shape[1], device=start.device) > start + 1)
+        U = _fit(s_xx, s_yx) * inside[..., None, None]
+        return (U @ reading.observation.unsqueeze(-1)).squeeze(-1)
+
+
+class Recall(Predictor):
+    """Ideal recall with the label: pairs of all the label's segments, the step across the gap included.
+
+    On an open label it applies the map to the last state seen under that label.
+    """
+
+    def _predict(self, reading):
+        answer = torch.zeros_like(reading.observation)
+        active = reading.opens | reading.payload
+        for label in range(self.config.labels):
+            here = reading.label == label
+            if here.any():
+                s_xx, s_yx, last = _pairs(reading, here & reading.payload)
+                here = here & active
+                answer[here] = (_fit(s_xx[here], s_yx[here]) @ last[here].unsqueeze(-1)).squeeze(-1)
+        return answer
+
+
+class LabelBlind(Predictor):
+    """Knows every system seen, not which one is on: the average of the N candidates.
+
+    On an open label: the mean of the candidates' next states.  On an observation: of the candidates' maps applied to it.
+    shrunken divides by N + 1 instead of N, which allows for a new system.  Raw, its mean error is (N - 1)/N.
+    """
+
+    def __init__(self, config: TaskConfig, shrunken: bool = False):
+        super().__init__(config)
+        self.shrunken = shrunken
+
+    def _predict(self, reading):
+        total = torch.zeros_like(reading.observation)
+        count = torch.zeros_like(reading.observation[..., :1])
+        for label in reading.label.unique().tolist():
+            member = (reading.label == label) & reading.payload
+            s_xx, s_yx, last = _pairs(reading, member)
+            seen = (_latest(member) >= 0).unsqueeze(-1)
+            state = torch.where(reading.payload.unsqueeze(-1), reading.observation, last)
+            total += (_fit(s_xx, s_yx) @ state.unsqueeze(-1)).squeeze(-1) * seen
+            count += seen
+        active = (reading.opens | reading.payload).unsqueeze(-1)
+        return total / (count + self.shrunken).clamp(min=1) * active
+
+
+class Kalman:
+    """The exact filter for a noisy, partly observed family, told the true systems of `batch` and its label bindings.
+
+    One time-varying filter per label, started from the stationary law; a resumed system's filter goes on where it
+    stopped, so on an open label it already predicts the next observation.
+    """
+
+    def __init__(self, config: TaskConfig, batch: Batch):
+        if batch.systems is None or batch.systems.C is None:
+            raise ValueError(f"family must be gaussian for the Kalman filter, not {config.family!r}")
+        self.config, self.batch = config, batch
+
+    def predict(self, tokens: Tensor) -> Tensor:
+        """[B, T, C] -> [B, T, n]; B must be the batch's."""
+        from recall.systems import stationary_covariance
+
+        reading, B = read(tokens, self.config), len(tokens)
+        segments, lti = self.batch.segments, self.batch.systems
+        used = segments.length >= 0
+        system = torch.zeros(B, self.config.labels, dtype=torch.long, device=tokens.device)
+        system.scatter_(1, segments.label.where(used, segments.label[:, :1]),
+                        segments.system.where(used, segments.system[:, :1]))  # [B, L]
+        A, C = lti.A.double()[system], lti.C.double()[system]
+        Q = lti.state_noise**2 * torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+        R = torch.diag_embed(lti.observation_noise.double()[system][..., None].expand(*system.shape, C.shape[-2]) ** 2)
+        P = stationary_covariance(lti.A.double(), lti.state_noise)[system]
+        x = torch.zeros(*system.shape, A.shape[-1], 1, dtype=A.dtype, device=A.device)
+        answer, b = torch.zeros_like(reading.observation), torch.arange(B, device=tokens.device)
+        for t in range(tokens.shape[1]):
+            label = reading.label[:, t].clamp(min=0)
+            a, c, p, s = A[b, label], C[b, label], P[b, label], x[b, label]
+            gain = p @ c.mT @ torch.linalg.inv(c @ p @ c.mT + R[b, label])
+            updated = a @ (s + gain @ (reading.observation[:, t, :, None] - c @ s))
+            spread = a @ (p - gain @ c @ p) @ a.mT + Q
+            on = reading.payload[:, t, None, None]
+            x[b, label], P[b, label] = torch.where(on, updated, s), torch.where(on, spread, p)
+            active = (reading.opens | reading.payload)[:, t, None]
+            answer[:, t] = (c @ x[b, label]).squeeze(-1) * active
+        return answer.to(tokens.dtype)
+
+
+REFERENCES = {
+    "zero": Zero,
+    "pseudoinverse": Pseudoinverse,
+    "label-blind average": LabelBlind,
+    "label-blind, shrunken": lambda config: LabelBlind(config, shrunken=True),
+    "ideal recall": Recall,
+}
+
+
+def pseudoinverse_error(n: int, k: int) -> float:
+    """Expected squared error of the pseudoinverse at k after the first label, Haar maps of dimension n (facts section 3):
+    1 for k <= 2, (n - k + 2)/n for 3 <= k <= n + 1, 0 from k = n + 2."""
+    return 1.0 if k <= 2 else max(0.0, (n - k + 2) / n)
+
+
+def blind_error(systems: int, shrunken: bool = False) -> float:
+    """Expected squared error of the label-blind average of N candidates, Haar maps: (N - 1)/N, shrunken
+    (N^2 + N - 1)/(N + 1)^2."""
+    N = systems
+    return (N * N + N - 1) / (N + 1) ** 2 if shrunken else (N - 1) / N

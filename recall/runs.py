@@ -1,0 +1,165 @@
+"""Run folders: what was trained, with what, and the proof that the files belong together.
+
+A run folder holds
+
+    config.json          everything that made the run; its hash is part of the folder's name
+    history.csv.gz       one row per evaluation, N, condition, event and k
+    final.csv            the same columns on a larger set, at the end, with the published weights
+    final.safetensors    the published model: weights rounded to half precision
+    manifest.json        SHA-256 of the files above, command, seconds, threads, versions
+    checkpoints/, resume.safetensors    a local cache, not committed
+
+Nothing is pickled, and every file is written beside its place and moved there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+FILES = ("config.json", "history.csv.gz", "final.csv", "final.safetensors")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.  config: as in config.json; history, final: tables; manifest: as in manifest.json."""
+
+    folder: Path
+    config: dict
+    history: pd.DataFrame
+    final: pd.DataFrame
+    manifest: dict
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def weights(self) -> dict[str, Tensor]:
+        """The published (half-precision) weights in single precision."""
+        return {name: tensor.float() for name, tensor in load_file(self.folder / "final.safetensors").items()}
+
+
+def canonical(config: dict) -> str:
+    """The one JSON text of a configuration."""
+    return json.dumps(config, sort_keys=True, indent=1) + "\n"
+
+
+def hash8(config: dict) -> str:
+    """First eight hexadecimal digits of the SHA-256 of the canonical configuration."""
+    return hashlib.sha256(canonical(config).encode()).hexdigest()[:8]
+
+
+def run_name(config: dict) -> str:
+    """{family}-n{n}-l{labels}-{setting}-s{seed}-{hash8}"""
+    task = config["task"]
+    return f"{task['family']}-n{task['dimension']}-l{task['labels']}-{config['setting']}-s{config['seed']}-{hash8(config)}"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside `path`, then move: a reader sees the old file or the new one.
+
+    Raises ValueError, naming the folder, if it cannot be written to.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+            file.write(content)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise ValueError(f"out must be a folder that can be written to: {path.parent}: {error.strerror}") from error
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Safetensors file, written atomically."""
+    write_atomically(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file; ValueError if it is not one."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"checkpoint must be a readable safetensors file: {path}: {error}") from error
+
+
+def write(folder: Path, config: dict, history: pd.DataFrame, final: pd.DataFrame, weights: dict[str, Tensor],
+          facts: dict) -> Run:
+    """Publish a finished run; the manifest goes last, so that a folder with one is whole."""
+    folder = Path(folder)
+    digits = dict(float_format="%.6g", index=False)
+    compression = {"method": "gzip", "mtime": 0}
+    write_atomically(folder / "config.json", canonical(config).encode())
+    with tempfile.TemporaryDirectory() as scratch:
+        packed = Path(scratch) / "history.csv.gz"
+        history.to_csv(packed, compression=compression, **digits)
+        write_atomically(folder / "history.csv.gz", packed.read_bytes())
+    write_atomically(folder / "final.csv", final.to_csv(**digits).encode())
+    save_tensors(folder / "final.safetensors", {name: t.half() for name, t in weights.items()})
+    manifest = {"files": {name: _sha256(folder / name) for name in FILES}, **facts}
+    write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+    return open_run(folder)
+
+
+def open_run(folder: Path) -> Run:
+    """Read a run folder and verify it: ValueError if a file is missing, altered, or of another configuration."""
+    folder = Path(folder)
+    if not (folder / "manifest.json").is_file():
+        raise ValueError(f"run must be a folder with a manifest.json: {folder}")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name in FILES:
+        if not (folder / name).is_file() or _sha256(folder / name) != manifest["files"].get(name):
+            raise ValueError(f"run must match its manifest: {folder / name} is missing or altered")
+    config = json.loads((folder / "config.json").read_text())
+    return Run(folder, config, pd.read_csv(folder / "history.csv.gz"), pd.read_csv(folder / "final.csv"), manifest)
+
+
+def names(root: Path | None = None) -> list[str]:
+    """Names of the committed runs (or those under `root`), sorted."""
+    return sorted(path.parent.name for path in (Path(root) if root else DATA / "runs").glob("*/manifest.json"))
+
+
+def load(name: str, root: Path | None = None) -> Run:
+    """A committed run by its name; ValueError lists what there is."""
+    root = Path(root) if root else DATA / "runs"
+    if name not in names(root):
+        raise ValueError(f"run must be one of {', '.join(names(root)) or 'none (no run found)'}, not {name!r}")
+    return open_run(root / name)
+
+
+def load_all(root: Path | None = None) -> list[Run]:
+    """Every committed run, verified."""
+    return [load(name, root) for name in names(root)]
+
+
+def table(name: str) -> pd.DataFrame:
+    """A committed tidy table, data/tables/{name}.csv; ValueError lists what there is."""
+    path = DATA / "tables" / f"{name}.csv"
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.csv"))) or "none"
+        raise ValueError(f"table must be one of {there}, not {name!r}")
+    return pd.read_csv(path)
+
+
+def discard(folder: Path) -> None:
+    """Remove what a run left in its folder; nothing else there is touched."""
+    shutil.rmtree(Path(folder) / "checkpoints", ignore_errors=True)
+    for name in ("manifest.json", *FILES, "resume.safetensors"):
+        (Path(folder) / name).unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

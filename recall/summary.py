@@ -1,0 +1,173 @@
+"""One row per run: cost, when each ability emerged, how the finished model treats a misdirected label."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from recall.evaluation import curve, emergence, first_below
+from recall.predictors import blind_error
+from recall.runs import Run
+
+ABILITIES = {"1-after": 1, "2-after": 2}  # k after the query: look-up, continuing
+
+
+def describe(run: Run) -> dict:
+    """The run in the JSON shape of `python -m recall runs --json`.
+
+    emergence: ability -> N -> examples at which the identification score stays at or above 1/2 (nan: not by the end).
+    study_cutoff: the same by the study's rule, median squared error below 0.5.
+    misdirected: N -> k -> error and label index of the published model.
+    """
+    config, history, final = run.config, run.history, run.final
+    counts = [N for N in config["evaluation"]["systems"] if N > 1]
+    steps, batch = config["training"]["steps"], config["training"]["batch_size"]
+
+    def dates(rule):
+        return {name: {N: rule(curve(history, k, N)).date for N in counts} for name, k in ABILITIES.items()}
+
+    def finals(N, condition):
+        rows = [curve(final.assign(examples=0), k, N, condition).iloc[0] for k in (1, 2, 3)]
+        return {row.k: dict(error=row["mean"], label_index=row.label_index) for row in rows}
+
+    return dict(
+        name=run.name,
+        family=config["task"]["family"],
+        dimension=config["task"]["dimension"],
+        labels=config["task"]["labels"],
+        setting=config["setting"],
+        seed=config["seed"],
+        steps=steps,
+        examples=steps * batch,
+        seconds=run.manifest["training_seconds"],
+        evaluation_seconds=run.manifest["evaluation_seconds"],
+        checkpoint=str(run.folder / "final.safetensors"),
+        emergence=dates(emergence),
+        study_cutoff=dates(first_below),
+        unedited={N: finals(N, "plain") for N in counts},
+        misdirected={N: finals(N, "misdirected") for N in counts},
+    )
+
+
+def flat(row: dict) -> dict:
+    """The same as one line of a table: columns such as `1-after N=2` and `misdirected 2-after N=4`."""
+    line = {key: row[key] for key in ("name", "dimension", "labels", "setting", "seed", "steps", "examples", "seconds")}
+    for key, prefix in (("emergence", ""), ("study_cutoff", "cutoff ")):
+        for ability, dates in row[key].items():
+            line |= {f"{prefix}{ability} N={N}": date for N, date in dates.items()}
+    for N, finals in row["misdirected"].items():
+        for k, value in finals.items():
+            line[f"misdirected {k}-after N={N}"] = value["error"]
+            line[f"label index {k} N={N}"] = value["label_index"]
+    return line
+
+
+def seconds_until(run: Run, date: float) -> float:
+    """One-thread training seconds at `date` examples, from the run's mean rate."""
+    share = date / (run.config["training"]["steps"] * run.config["training"]["batch_size"])
+    return run.manifest["training_seconds"] * share
+
+
+
+
+CELL = ("dimension", "labels", "setting", "seed")
+OBSERVATION_LED, LABEL_LED = 0.25, 0.75  # of the label index at k = 2: below and above, a run has a kind
+
+
+def _cell(run: Run) -> dict:
+    task = run.config["task"]
+    return dict(zip(CELL, (task["dimension"], task["labels"], run.config["setting"], run.config["seed"])))
+
+
+def curves(runs: list[Run], points: int = 40) -> pd.DataFrame:
+    """Training curves for charts: one row per run, N >= 2 and evaluation.
+
+    Columns: dimension, labels, setting, seed, systems, examples (thousands), error1..3 (mean squared error of k-after-query)
+    and index1..3 (label index on misdirected prompts).  At most about `points` evaluations a run, evenly spaced in log.
+    """
+    tables = []
+    for run in runs:
+        query = run.history[(run.history.event == "query") & (run.history.k <= 3) & (run.history.systems > 1) & (run.history.examples > 0)]
+        steps = sorted(query.step.unique())
+        targets = [steps[0] * (steps[-1] / steps[0]) ** (i / (points - 1)) for i in range(points)]
+        kept = {min(steps, key=lambda s: abs(math.log(s / target))) for target in targets}
+        query = query[query.step.isin(kept)]
+        key = ["systems", "examples"]
+        error = query[query.condition == "plain"].pivot(index=key, columns="k", values="mean").add_prefix("error")
+        index = query[query.condition == "misdirected"].pivot(index=key, columns="k", values="label_index").add_prefix("index")
+        tables.append(error.join(index).reset_index().assign(**_cell(run)))
+    table = pd.concat(tables, ignore_index=True).round(4)
+    return table.assign(examples=table.examples / 1000)[[*CELL, "systems", "examples", *(f"{c}{k}" for c in ("error", "index") for k in (1, 2, 3))]]
+
+
+def finals(runs: list[Run]) -> pd.DataFrame:
+    """Errors and label index of the published models: one row per run, N >= 2, k and condition."""
+    tables = []
+    for run in runs:
+        rows = run.final[(run.final.event == "query") & (run.final.systems > 1)]
+        tables.append(rows.assign(error=rows["mean"], **_cell(run)))
+    table = pd.concat(tables, ignore_index=True).round(4)
+    return table[[*CELL, "systems", "k", "condition", "error", "score", "label_index"]]
+
+
+def levels(counts=(2, 4, 8), wrong: bool = False) -> pd.DataFrame:
+    """Reference lines per N: zero predictor, label-blind average and, if asked, the wrong system's next state."""
+    rows = []
+    for N in counts:
+        rows += [dict(systems=N, level=1.0, words="zero predictor"),
+                 dict(systems=N, level=blind_error(N), words="label-blind average")]
+        if wrong:
+            rows.append(dict(systems=N, level=2.0, words="the wrong system's next state"))
+    return pd.DataFrame(rows)
+
+
+def kind(run: Run, systems: int = 2) -> str:
+    """`label-led`, `observation-led` or `between`, by the label index of the published model at k = 2;
+    `no look-up` where the label does not yet rule k = 1."""
+    rows = curve(run.final.assign(examples=0), 1, systems), curve(run.final.assign(examples=0), 2, systems, "misdirected")
+    if not rows[0].score.iloc[0] >= 0.5:
+        return "no look-up"
+    index = rows[1].label_index.iloc[0]
+    return "label-led" if index > LABEL_LED else "observation-led" if index < OBSERVATION_LED else "between"
+
+
+def overview(runs: list[Run]) -> pd.DataFrame:
+    """The table of all runs, a line each: cost, dates in thousands of examples, order, misdirected errors, kind.
+
+    A date is nan where the ability had not emerged by the end of the run (right-censored there), or where the prompt
+    would hold more systems than there are labels.
+    """
+    lines = []
+    for run in runs:
+        row = describe(run)
+        line = _cell(run) | {"steps": row["steps"], "examples": row["examples"] / 1000, "seconds": row["seconds"]}
+        for title, key in (("score", "emergence"), ("median < ½", "study_cutoff")):
+            for ability in ABILITIES:
+                for N in (2, 4):
+                    line[f"{ability}, N={N} ({title})"] = row[key][ability].get(N, math.nan) / 1000
+        for k in (1, 2, 3):
+            line[f"misdirected {k}-after"] = row["misdirected"][2][k]["error"]
+        for k in (1, 2, 3):
+            line[f"label index {k}"] = row["misdirected"][2][k]["label_index"]
+        lines.append(line | {"kind": kind(run)})
+    return pd.DataFrame(lines).sort_values(list(CELL)).reset_index(drop=True)
+
+
+def verdict(run: Run, systems: int = 2) -> str:
+    """What one run shows, in Markdown: when each ability emerged, in which order, and what a wrong label does."""
+    batch, steps = run.config["training"]["batch_size"], run.config["training"]["steps"]
+    parts, dates = [], {}
+    for ability, k in ABILITIES.items():
+        date = emergence(curve(run.history, k, systems))
+        dates[ability] = date.date / batch
+        parts.append(f"**{ability}-query** " + (f"emerged between steps {date.after / batch:,.0f} and {date.by / batch:,.0f}"
+                                                if date.reached else f"had not emerged by step {steps:,}"))
+    look_up, go_on = dates["1-after"], dates["2-after"]
+    if math.isnan(go_on) and math.isnan(look_up):
+        order = "This run is too short for either."
+    elif math.isnan(look_up) or go_on < look_up:
+        order = "Going on came first."
+    else:
+        order = "In this run beginning again came no later than going on."
+    return f"{'; '.join(parts)} (identification score at N = {systems}). {order}"

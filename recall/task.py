@@ -1,0 +1,306 @@
+"""The interleaved, labelled trace: several systems take turns, each turn opened and closed by a label.
+
+One trace of two systems, `A` carrying label 2 and `B` label 0 (dimension 2, three labels), row by row.
+`target` is what the model must predict on that row, the next row's observation; a dot is a masked row.
+
+    row       0      1    2    3    4    5    6    7    8    9    10   11   12   13   14
+    token   start  (2   a0   a1   a2   )2   (0   b0   b1   )0   (2   a3   a4   )2   (0
+    target    .     a0   a1   a2   .    .    b0   b1   .    .    a3   a4   .    .    b2
+    k               1    2    3              1    2              1    2              1
+                    `--- A, initial ---'     `- B --'            `- A resumed: k after query
+
+`(2` is open label 2 and `)2` its close label.  A resumed system goes on at the state after the last one shown (a3
+follows a2): time stands still while it is hidden.  The first observation of a segment is predicted *on the open
+label*: k = 1 is read there.  Labels are never targets.
+
+Columns of a token row, C = 2 * labels + 2 + n:
+
+    2j        open label j: sqrt(2)          2 * labels        start row: sqrt(2)
+    2j + 1    close label j: sqrt(2)         2 * labels + 1    payload flag: 1 on rows that carry an observation
+                                             last n            the observation (0 on label and start rows)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from recall import systems
+from recall.systems import Systems
+
+LABEL_VALUE = 2**0.5  # a label row then has about the squared norm of a payload row, 1 + E|x|^2 = 2 (facts 1.3)
+ZIPF_EXPONENT = 1.5  # of the number of systems per trace in the study (facts 1.2)
+CUTS_PER_SYSTEM, MAX_CUTS = 2.0, 125  # Poisson(2m) cuts, at most 125 (facts 1.2)
+STREAMS = ("init", "train", "evaluation", "library")  # never share a random number
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What a trace is made of.
+
+    family: one of recall.systems.FAMILIES.  dimension: n, of an observation.  labels: size of the label vocabulary.
+    max_systems: most systems in one trace (<= labels).  trace_length: rows after the start row, all of them filled.
+    library: None draws fresh systems for every trace; M freezes M systems, each with one stored trajectory.
+    generator: `study` is the study's own generator, `compact` the one for a CPU:
+
+                               study (facts 1.2)                    compact
+        systems in a trace     m ~ Zipf(1.5) on 1..max_systems      m uniform on 1..max_systems
+        segment boundaries     Poisson(2m) uniform cuts; a segment  payload lengths uniform on
+                               may be empty or a lone close label   min_payload..max_payload
+        last segment           ends with its close label            is cut where the trace ends
+        label, order, resume   the same in both: labels redrawn per trace, the system of each segment uniform
+                               with replacement, a resumed system goes on where it stopped
+        its own defaults       25 labels, 250 rows, library 40,000  few labels, short trace, fresh systems
+
+    Half of the study's traces hold a single system and few segments resume; the compact traces are nearly all made
+    of resumptions, which is what makes both abilities appear within minutes on one core.
+    """
+
+    family: str = "haar"
+    dimension: int = 5
+    labels: int = 4
+    max_systems: int = 4
+    trace_length: int = 96
+    generator: str = "compact"
+    min_payload: int = 3
+    max_payload: int = 10
+    library: int | None = None
+
+    def __post_init__(self):
+        check("family", self.family in systems.FAMILIES, f"one of {', '.join(systems.FAMILIES)}", self.family)
+        check("generator", self.generator in ("study", "compact"), "study or compact", self.generator)
+        check("dimension", 1 <= self.dimension <= 64, "1 to 64", self.dimension)
+        check("labels", 1 <= self.labels <= 256, "1 to 256", self.labels)
+        check("max_systems", 1 <= self.max_systems <= self.labels, f"1 to labels ({self.labels})", self.max_systems)
+        check("trace_length", 3 <= self.trace_length <= 4096, "3 to 4096", self.trace_length)
+        check("min_payload", 1 <= self.min_payload <= self.max_payload,
+              f"1 to max_payload ({self.max_payload})", self.min_payload)
+        check("max_payload", self.max_payload + 2 <= self.trace_length,
+              f"at most trace_length - 2 ({self.trace_length - 2}): a segment has two label rows", self.max_payload)
+        check("library", self.library is None or self.library >= self.max_systems,
+              f"none or at least max_systems ({self.max_systems})", self.library)
+
+    @classmethod
+    def study(cls, **changes) -> TaskConfig:
+        """The study's task: 25 labels, 251 rows, a frozen library of 40,000 systems (facts 1.1-1.2)."""
+        return cls(**{"dimension": 5, "labels": 25, "max_systems": 25, "trace_length": 250, "generator": "study",
+                      "library": 40_000, **changes})
+
+    @classmethod
+    def compact(cls, dimension: int = 5, labels: int = 4, **changes) -> TaskConfig:
+        """The CPU task: payload lengths 3..n+5 and a trace of about 2 * labels + 3 mean segments, in whole sixteens."""
+        check("dimension", 1 <= dimension <= 64, "1 to 64", dimension)
+        check("labels", 1 <= labels <= 256, "1 to 256", labels)
+        mean_segment = (dimension + 8) / 2 + 2
+        rows = max(16 * round((2 * labels + 3) * mean_segment / 16), dimension + 7)
+        return cls(**{"dimension": dimension, "labels": labels, "max_systems": labels, "trace_length": rows,
+                      "max_payload": dimension + 5, **changes})
+
+    @property
+    def columns(self) -> int:
+        """C, the width of a token row."""
+        return 2 * self.labels + 2 + self.dimension
+
+
+def check(field: str, ok: bool, allowed: str, value) -> None:
+    """Raise the one-line ValueError for a bad value: the field, what it may be, what it was."""
+    if not ok:
+        raise ValueError(f"{field} must be {allowed}, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Symbolic record of every segment, [B, S] each, in the order of their rows; unused places have length -2.
+
+    system: index into Batch.observations.  label: shown at the open and close rows.  start: row of the open label.
+    length: payload rows as drawn (the last one may be cut by the end of the trace); 0 is an open and a close label
+    with nothing between, -1 a lone close label.  first: time index, within its system, of the first payload row.
+    """
+
+    system: Tensor
+    label: Tensor
+    start: Tensor
+    length: Tensor
+    first: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B traces: tokens [B, T+1, C], their segment records, and what they were made from.
+
+    observations: [K, steps, n], every system's trajectory.  systems: those K systems (None from a frozen library).
+    """
+
+    tokens: Tensor
+    segments: Segments
+    observations: Tensor
+    systems: Systems | None
+
+    @property
+    def inputs(self) -> Tensor:
+        """[B, T, C]: every row but the last, which only serves as a target."""
+        return self.tokens[:, :-1]
+
+    @property
+    def targets(self) -> Tensor:
+        """[B, T, n]: the observation on the next row."""
+        return self.tokens[:, 1:, -self.observations.shape[-1]:]
+
+    @property
+    def mask(self) -> Tensor:
+        """[B, T] bool: rows whose next row carries an observation, the only ones in the loss."""
+        return self.tokens[:, 1:, -self.observations.shape[-1] - 1] == 1
+
+
+def lay_out(segments: Segments, observations: Tensor, labels: int, rows: int) -> Tensor:
+    """Tokens [B, rows, 2 * labels + 2 + n] for symbolic segments; row 0 is the start row.
+
+    The only place that knows the token layout: the generators, the needle prompts and every intervention edit
+    symbolic records and come through here.
+    """
+    B, n = len(segments.start), observations.shape[-1]
+    row = torch.arange(rows, device=segments.start.device).expand(B, rows)
+    s = torch.searchsorted(segments.start.contiguous(), row.contiguous(), right=True) - 1  # [B, rows] segment of a row
+    before = s < 0  # the start row
+    s = s.clamp(min=0)
+    at = row - segments.start.gather(1, s)  # 0 on the open label
+    length, label = segments.length.gather(1, s), segments.label.gather(1, s)
+    close = (at == length + 1) & ~before
+    opens = (at == 0) & ~close & ~before
+    payload = (at >= 1) & (at <= length)
+    time = (segments.first.gather(1, s) + at - 1).clamp(0, observations.shape[1] - 1)
+
+    tokens = torch.zeros(B, rows, 2 * labels + 2 + n, device=row.device, dtype=observations.dtype)
+    tokens.scatter_(2, (2 * label + close).unsqueeze(-1), ((opens | close) * LABEL_VALUE).to(tokens.dtype).unsqueeze(-1))
+    tokens[:, 0, 2 * labels] = LABEL_VALUE
+    tokens[..., 2 * labels + 1] = payload.to(tokens.dtype)
+    tokens[..., -n:] = observations[segments.system.gather(1, s), time] * payload.unsqueeze(-1)
+    return tokens
+
+
+def resume_times(system: Tensor, length: Tensor) -> Tensor:
+    """[B, S] time index at which each segment's payload begins: the payload rows its system has shown before."""
+    same = system.unsqueeze(2) == system.unsqueeze(1)  # [B, S, S]
+    earlier = same.tril(-1) * length.clamp(min=0).unsqueeze(1)
+    return earlier.sum(-1)
+
+
+def stream(name: str, seed: int, *index: int, device="cpu") -> torch.Generator:
+    """A generator addressed by its purpose, seed and place, so that batch k needs no replay of 1..k-1."""
+    check("stream", name in STREAMS, f"one of {', '.join(STREAMS)}", name)
+    key = "/".join(map(str, (name, seed, *index))).encode()
+    number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little") >> 1
+    return torch.Generator(device).manual_seed(number)
+
+
+class Task:
+    """Draws the batches of one TaskConfig: `sample_batch(step, batch_size)` is a pure function of (seed, step)."""
+
+    def __init__(self, config: TaskConfig, seed: int, device="cpu"):
+        self.config, self.seed, self.device = config, seed, device
+        self.library = None
+        if config.library is not None:
+            generator = stream("library", seed, device=device)
+            frozen = systems.draw(config.family, config.library, config.dimension, generator)
+            self.library = systems.rollout(frozen, config.trace_length, generator)  # x0 and noise are frozen too
+
+    def sample_batch(self, step: int, batch_size: int, split: str = "train") -> Batch:
+        """`batch_size` traces of trace_length + 1 rows for training step `step` (split `train` or `evaluation`).
+
+        The evaluation split never meets a library: its systems are always fresh, hence held out.
+        """
+        config, generator = self.config, stream(split, self.seed, step, device=self.device)
+        counts = _system_counts(config, batch_size, generator)  # [B] systems per trace
+        cuts = _study_segments if config.generator == "study" else _compact_segments
+        start, length = cuts(config, counts, generator)  # [B, S] each
+        slot = (torch.rand(length.shape, generator=generator, device=self.device) * counts[:, None]).long()
+        offset = counts.cumsum(0) - counts
+        names = torch.rand(batch_size, config.labels, generator=generator, device=self.device).argsort(1)
+        system = offset[:, None] + slot
+        segments = Segments(system, names.gather(1, slot), start + 1, length, resume_times(system, length))
+        drawn, observations = self._trajectories(int(counts.sum()), segments, split, generator)
+        if self.library is not None and split == "train":
+            observations = observations[_distinct(len(self.library), counts, generator)]
+        return Batch(lay_out(segments, observations, config.labels, config.trace_length + 1), segments,
+                     observations, drawn)
+
+    def _trajectories(self, count, segments, split, generator):
+        if self.library is not None and split == "train":
+            return None, self.library
+        steps = min(int((segments.first + segments.length).max()), self.config.trace_length)
+        drawn = systems.draw(self.config.family, count, self.config.dimension, generator)
+        return drawn, systems.rollout(drawn, max(steps, 1), generator)
+
+
+def _system_counts(config, batch_size, generator):
+    m = torch.arange(1, config.max_systems + 1, device=generator.device)
+    weight = m.double() ** -ZIPF_EXPONENT if config.generator == "study" else torch.ones_like(m).double()
+    return torch.multinomial(weight, batch_size, replacement=True, generator=generator) + 1
+
+
+def _study_segments(config, counts, generator):
+    """Poisson(2m) i.i.d. uniform cuts; neighbouring cuts d rows apart make a segment of d - 2 payload rows."""
+    T, device = config.trace_length, generator.device
+    cuts = torch.poisson(CUTS_PER_SYSTEM * counts.float(), generator=generator).clamp(max=MAX_CUTS)
+    most = int(cuts.max())
+    position = torch.randint(T, (len(counts), most), generator=generator, device=device)
+    position[torch.arange(most, device=device) >= cuts[:, None]] = T
+    position = position.sort(1).values
+    position[:, :1][position[:, :1] == 0] = T  # 0 is added only where it is missing
+    zero, end = torch.zeros_like(counts)[:, None], torch.full_like(counts, T)[:, None]
+    position = torch.cat([zero, position.sort(1).values, end], dim=1)
+    return position[:, :-1], position.diff(dim=1) - 2
+
+
+def _compact_segments(config, counts, generator):
+    T, device = config.trace_length, generator.device
+    most = -(-T // (config.min_payload + 2))
+    length = torch.randint(config.min_payload, config.max_payload + 1, (len(counts), most),
+                           generator=generator, device=device)
+    start = (length + 2).cumsum(1) - (length + 2)
+    length = torch.where(start < T, length, -2)
+    return start.clamp(max=T), length
+
+
+def _distinct(size, counts, generator):
+    """Library indices, distinct within each trace: [sum(counts)]."""
+    return torch.cat([torch.randperm(size, generator=generator, device=generator.device)[:m] for m in counts.tolist()])
+
+
+def edit(batch: Batch, config: TaskConfig, **columns: Tensor) -> Batch:
+    """The same traces with some segment records replaced (label=..., system=...), laid out anew."""
+    segments = replace(batch.segments, **columns)
+    tokens = lay_out(segments, batch.observations, config.labels, batch.tokens.shape[1])
+    return replace(batch, tokens=tokens, segments=segments)
+
+
+def statistics(batch: Batch) -> dict[str, float]:
+    """Means per trace: payload segments, distinct systems shown, resumptions, payload rows, and segments with no payload
+    (`empty`: an open and a close label, `lone close`), counted as in facts section 1.2."""
+    s = batch.segments
+    shown = s.length > 0
+    mean = lambda event: event.double().sum(-1).mean().item()
+    return {
+        "payload segments": mean(shown),
+        "distinct systems": mean(shown & (s.first == 0)),
+        "resumptions": mean(shown & (s.first > 0)),
+        "payload rows": mean(batch.mask),
+        "empty": mean(s.length == 0),
+        "lone close": mean(s.length == -1),
+    }
+
+
+def symbols(batch: Batch, trace: int = 0) -> str:
+    """One trace as text, `start (2 a0 a1 a2 )2 (0 b0 …`: systems get letters in the order they appear."""
+    rows, letters = ["start"], {}
+    s, end = batch.segments, batch.tokens.shape[1]
+    for system, label, length, first in zip(*(column[trace].tolist() for column in (s.system, s.label, s.length, s.first))):
+        if length < -1 or len(rows) >= end:
+            continue
+        letter = letters.setdefault(system, chr(ord("a") + len(letters)))
+        opening = [f"({label}"] if length >= 0 else []
+        rows += [*opening, *(f"{letter}{first + i}" for i in range(length)), f"){label}"]
+    return " ".join(rows[:end])
