@@ -66,7 +66,7 @@ def references_by_k(table: pd.DataFrame) -> alt.TopLevelMixin:
         x=alt.X("k:O", title="k, observations after the query's label", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("mean:Q", title="mean squared error", scale=alt.Scale(domain=[0, 1.1])),
         color=alt.Color("predictor:N", sort=order, scale=alt.Scale(domain=order, range=[GREY, THIRD, LOOK_UP, "#b05fb5", CONTINUE]), legend=alt.Legend(columns=2)),
-        shape=alt.Shape("predictor:N", sort=order),
+        shape=alt.Shape("predictor:N", sort=order, scale=alt.Scale(domain=order), legend=alt.Legend(columns=2)),
         tooltip=["predictor", "k", alt.Tooltip("mean", format=".3f")],
     )
     return themed(chart.add_params(N), 300)

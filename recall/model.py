@@ -38,6 +38,8 @@ SIZES = {
 class GPTConfig:
     """n_in: C, columns read.  n_out: n, the observation predicted.  n_positions: longest sequence of rows.
 
+    initialisation: `gpt2` draws every matrix from N(0, 0.02^2), residual projections divided by sqrt(2 n_layer); `fan_in`
+    draws it from N(0, 1/(3 fan_in)), the variance of PyTorch's default.  The position table has std 0.02 in both.
     zero_init: start the output projections of attention and MLP at zero, so that every block begins as the identity.
     """
 
@@ -48,6 +50,7 @@ class GPTConfig:
     n_head: int = 4
     n_embd: int = 64
     activation: str = "gelu_new"
+    initialisation: str = "gpt2"
     zero_init: bool = False
 
     def __post_init__(self):
@@ -58,6 +61,8 @@ class GPTConfig:
             raise ValueError(f"n_embd must be a multiple of n_head ({self.n_head}), not {self.n_embd!r}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
+        if self.initialisation not in ("gpt2", "fan_in"):
+            raise ValueError(f"initialisation must be gpt2 or fan_in, not {self.initialisation!r}")
 
     @classmethod
     def size(cls, name: str, n_in: int, n_out: int, n_positions: int, **changes) -> GPTConfig:
@@ -132,17 +137,18 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, generator):
-        """GPT-2's: N(0, 0.02), residual projections divided by sqrt(2 n_layer), or zero if zero_init; biases 0."""
+        """As the configuration says; biases 0, layer norms 1 and 0."""
         for name, parameter in self.named_parameters():
             if "ln_" in name:
-                continue  # layer norms start as 1 and 0
-            if name.endswith("bias"):
+                continue
+            projection = name.endswith("c_proj.weight")
+            if name.endswith("bias") or (projection and self.config.zero_init):
                 parameter.zero_()
-            elif name.endswith("c_proj.weight"):
-                std = 0.0 if self.config.zero_init else 0.02 / (2 * self.config.n_layer) ** 0.5
-                parameter.normal_(0, std, generator=generator)
+            elif self.config.initialisation == "fan_in" and name != "wpe.weight":
+                parameter.normal_(0, (3 * parameter.shape[1]) ** -0.5, generator=generator)
             else:
-                parameter.normal_(0, 0.02, generator=generator)
+                std = 0.02 / (2 * self.config.n_layer) ** 0.5 if projection else 0.02
+                parameter.normal_(0, std, generator=generator)
 
     def forward(self, tokens: Tensor) -> Tensor:
         T = tokens.shape[1]

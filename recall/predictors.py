@@ -54,24 +54,40 @@ def _latest(event: Tensor) -> Tensor:
 
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:
-    """values [B, T, n] at row index [B, T], zero where the index is -1."""
-    picked = values.gather(1, index.clamp(min=0).unsqueeze(-1).expand_as(values))
-    return picked * (index >= 0).unsqueeze(-1)
+    """values [B, T, ...] at row index [B, T], zero where the index is -1."""
+    flat = values.flatten(2)
+    picked = flat.gather(1, index.clamp(min=0).unsqueeze(-1).expand(*index.shape, flat.shape[2]))
+    return (picked * (index >= 0).unsqueeze(-1)).reshape(*index.shape, *values.shape[2:])
 
 
-def _pairs(reading: Reading, member: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For the rows `member` [B, T] of one system: running S_xx, S_yx [B, T, n, n] and last state [B, T, n]."""
+def _sums(reading: Reading, member: Tensor) -> tuple[Tensor, Tensor]:
+    """Running S_xx, S_yx [B, T, n, n] over the pairs of one system, whose observations are the rows `member` [B, T]."""
     latest = _latest(member)
     before = torch.cat([torch.full_like(latest[:, :1], -1), latest[:, :-1]], 1)
     x = _rows(reading.observation, before) * member.unsqueeze(-1)
     y = reading.observation
-    s_xx = (x.unsqueeze(-1) * x.unsqueeze(-2)).cumsum(1)
-    s_yx = (y.unsqueeze(-1) * x.unsqueeze(-2)).cumsum(1)
-    return s_xx, s_yx, _rows(reading.observation, latest)
+    return (x.unsqueeze(-1) * x.unsqueeze(-2)).cumsum(1), (y.unsqueeze(-1) * x.unsqueeze(-2)).cumsum(1)
 
 
 def _fit(s_xx: Tensor, s_yx: Tensor) -> Tensor:
     return s_yx @ torch.linalg.pinv(s_xx, rtol=RTOL, hermitian=True)
+
+
+def _maps(reading: Reading) -> tuple[Tensor, dict[int, Tensor]]:
+    """Fitted maps [B, T, n, n], at each observation row that of its own label's system so far; and, per label,
+    [B, T] the latest row with an observation of it (-1 before)."""
+    U = torch.zeros(*reading.observation.shape, reading.observation.shape[-1], dtype=torch.double, device=reading.label.device)
+    latest = {}
+    for label in reading.label.unique().tolist():
+        member = (reading.label == label) & reading.payload
+        s_xx, s_yx = _sums(reading, member)
+        U[member] = _fit(s_xx[member], s_yx[member])
+        latest[label] = _latest(member)
+    return U, latest
+
+
+def _apply(U: Tensor, x: Tensor) -> Tensor:
+    return (U @ x.unsqueeze(-1)).squeeze(-1)
 
 
 class Predictor:
@@ -97,14 +113,13 @@ class Pseudoinverse(Predictor):
     """Fits the map to the current segment alone, as if every segment began anew."""
 
     def _predict(self, reading):
-        s_xx, s_yx, _ = _pairs(reading, reading.payload)
-        start = reading.open_row.clamp(min=0)
-        # the first pair of a segment would bridge from the segment before: sums start after its first payload row
-        first = (start + 1).clamp(max=start.shape[1] - 1)
-        s_xx, s_yx = (s - torch.stack([m[i] for m, i in zip(s, first)]) for s in (s_xx, s_yx))
-        inside = reading.payload & (torch.arange(start.shape[1], device=start.device) > start + 1)
-        U = _fit(s_xx, s_yx) * inside[..., None, None]
-        return (U @ reading.observation.unsqueeze(-1)).squeeze(-1)
+        s_xx, s_yx = _sums(reading, reading.payload)
+        # the pair that ends on a segment's first observation begins in the segment before: leave out what came up to it
+        first = (reading.open_row + 1).clamp(0, reading.label.shape[1] - 1)
+        inside = reading.payload & (torch.arange(reading.label.shape[1], device=first.device) > first)
+        U = torch.zeros_like(s_xx)
+        U[inside] = _fit((s_xx - _rows(s_xx, first))[inside], (s_yx - _rows(s_yx, first))[inside])
+        return _apply(U, reading.observation)
 
 
 class Recall(Predictor):
@@ -114,15 +129,12 @@ class Recall(Predictor):
     """
 
     def _predict(self, reading):
-        answer = torch.zeros_like(reading.observation)
-        active = reading.opens | reading.payload
-        for label in range(self.config.labels):
-            here = reading.label == label
-            if here.any():
-                s_xx, s_yx, last = _pairs(reading, here & reading.payload)
-                here = here & active
-                answer[here] = (_fit(s_xx[here], s_yx[here]) @ last[here].unsqueeze(-1)).squeeze(-1)
-        return answer
+        U, latest = _maps(reading)
+        own = torch.full_like(reading.label, -1)
+        for label, row in latest.items():
+            own = torch.where(reading.label == label, row, own)
+        own = own.where(reading.opens | reading.payload, -1)
+        return _apply(_rows(U, own), _rows(reading.observation, own))
 
 
 class LabelBlind(Predictor):
@@ -137,15 +149,13 @@ class LabelBlind(Predictor):
         self.shrunken = shrunken
 
     def _predict(self, reading):
+        U, latest = _maps(reading)
         total = torch.zeros_like(reading.observation)
         count = torch.zeros_like(reading.observation[..., :1])
-        for label in reading.label.unique().tolist():
-            member = (reading.label == label) & reading.payload
-            s_xx, s_yx, last = _pairs(reading, member)
-            seen = (_latest(member) >= 0).unsqueeze(-1)
-            state = torch.where(reading.payload.unsqueeze(-1), reading.observation, last)
-            total += (_fit(s_xx, s_yx) @ state.unsqueeze(-1)).squeeze(-1) * seen
-            count += seen
+        for row in latest.values():
+            last = torch.where(reading.payload.unsqueeze(-1), reading.observation, _rows(reading.observation, row))
+            total += _apply(_rows(U, row), last)
+            count += (row >= 0).unsqueeze(-1)
         active = (reading.opens | reading.payload).unsqueeze(-1)
         return total / (count + self.shrunken).clamp(min=1) * active
 

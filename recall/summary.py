@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from recall.evaluation import curve, emergence, first_below
+from recall.evaluation import Emergence, curve, emergence, first_below
 from recall.predictors import blind_error
 from recall.runs import Run
 
@@ -132,6 +132,29 @@ def kind(run: Run, systems: int = 2) -> str:
     return "label-led" if index > LABEL_LED else "observation-led" if index < OBSERVATION_LED else "between"
 
 
+def dates(run: Run, systems: int) -> dict[str, Emergence]:
+    """Emergence of each ability by the identification score at N = `systems`."""
+    return {name: emergence(curve(run.history, k, systems)) for name, k in ABILITIES.items()}
+
+
+def plateaus(runs: list[Run]) -> pd.DataFrame:
+    """Where 1-after-query waits: one row per run and N.
+
+    plateau: median, over the evaluations from the emergence of 2-after to that of 1-after (or the end of the run), of the
+    mean error of 1-after; nan where fewer than three evaluations lie between.  blind: (N - 1)/N.
+    """
+    rows = []
+    for run in runs:
+        for N in (N for N in run.config["evaluation"]["systems"] if N > 1):
+            when, waiting = dates(run, N), curve(run.history, 1, N)
+            start = when["2-after"].by if when["2-after"].reached else math.inf
+            stop = when["1-after"].after if when["1-after"].reached else math.inf
+            between = waiting[(waiting.examples >= start) & (waiting.examples <= stop)]["mean"]
+            rows.append(_cell(run) | dict(systems=N, plateau=between.median() if len(between) >= 3 else math.nan,
+                                          blind=blind_error(N), evaluations=len(between)))
+    return pd.DataFrame(rows)
+
+
 def overview(runs: list[Run]) -> pd.DataFrame:
     """The table of all runs, a line each: cost, dates in thousands of examples, order, misdirected errors, kind.
 
@@ -154,20 +177,23 @@ def overview(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(lines).sort_values(list(CELL)).reset_index(drop=True)
 
 
-def verdict(run: Run, systems: int = 2) -> str:
-    """What one run shows, in Markdown: when each ability emerged, in which order, and what a wrong label does."""
-    batch, steps = run.config["training"]["batch_size"], run.config["training"]["steps"]
-    parts, dates = [], {}
-    for ability, k in ABILITIES.items():
-        date = emergence(curve(run.history, k, systems))
-        dates[ability] = date.date / batch
-        parts.append(f"**{ability}-query** " + (f"emerged between steps {date.after / batch:,.0f} and {date.by / batch:,.0f}"
-                                                if date.reached else f"had not emerged by step {steps:,}"))
-    look_up, go_on = dates["1-after"], dates["2-after"]
-    if math.isnan(go_on) and math.isnan(look_up):
-        order = "This run is too short for either."
-    elif math.isnan(look_up) or go_on < look_up:
-        order = "Going on came first."
-    else:
-        order = "In this run beginning again came no later than going on."
-    return f"{'; '.join(parts)} (identification score at N = {systems}). {order}"
+def plateau_table(runs: list[Run]) -> pd.DataFrame:
+    """`plateaus` by dimension, labels, setting and N: median and range over runs, as text."""
+    rows = []
+    for key, group in plateaus(runs).groupby(["dimension", "labels", "setting", "systems"]):
+        there = group.plateau.dropna()
+        spread = f"{there.min():.2f} to {there.max():.2f}" if len(there) > 1 else "–"
+        rows.append(dict(zip(("n", "labels", "setting", "N"), key)) | {
+            "runs": len(group), "with a plateau": len(there), "1-after waits at": f"{there.median():.2f}" if len(there) else "–",
+            "range": spread, "zero predictor": "1.00", "label-blind average": f"{group.blind.iloc[0]:.2f}"})
+    return pd.DataFrame(rows)
+
+
+def _digits(places: int):
+    return lambda value: "–" if math.isnan(value) else f"{value:,.{places}f}"
+
+
+def formats(table: pd.DataFrame) -> dict:
+    """How `overview` prints: dates and counts whole, errors and indices with two digits."""
+    whole = {c: _digits(0) for c in table if c == "examples" or c == "seconds" or "N=" in c}
+    return whole | {c: _digits(2) for c in table if c.startswith(("misdirected", "label index"))}

@@ -132,9 +132,10 @@ def from_json(values: dict, cls=RunConfig, where: str = ""):
 
 # ---------------------------------------------------------------------------------------------------------- presets
 
-def _compact_run(setting, training, dimension, labels, seed, activation="silu"):
+def _compact_run(setting, training, dimension, labels, seed):
     task = TaskConfig.compact(dimension, labels)
-    model = GPTConfig.size("cpu", task.columns, dimension, positions(task), activation=activation, zero_init=True)
+    model = GPTConfig.size("cpu", task.columns, dimension, positions(task), activation="silu",
+                           initialisation="fan_in", zero_init=True)
     systems = tuple(N for N in (1, 2, 4, 8) if N <= labels)
     return RunConfig(task, model, training, EvaluationConfig(systems), setting, seed)
 
@@ -154,7 +155,9 @@ def _study_run(size, batch_size, learning_rate, steps):
 
 
 def _fast(dimension, labels, seed):
-    return _compact_run("fast-0", TrainingConfig(), dimension, labels, seed)
+    """Chosen for speed alone, on seeds 200 to 203 of (5, 4), which no committed run uses."""
+    training = TrainingConfig(steps=3000 + 250 * max(0, labels - 4), evaluate_every=100 if labels <= 4 else 200)
+    return _compact_run("fast-0", training, dimension, labels, seed)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 EXPLORER = HERE.parent / "explorer"
-UNWANTED = ("thebe",)  # scripts of the theme that talk to a kernel service and are not used
+UNWANTED = ("thebe", "THEBE")  # scripts of the theme for a kernel service: unused, and declared twice
 
 
 def setup(app):
@@ -23,10 +23,8 @@ def setup(app):
 
 
 def _prepare(app, config):
-    assets = Path(app.outdir).parent / "assets"
-    write_assets(assets)
-    config.html_static_path.append(str(assets))
-    config.html_css_files.append("recall/page.css")
+    write_assets(Path(app.outdir) / "_static")  # not through html_static_path: it skips excluded folders such as _build
+    app.add_css_file("recall/page.css")
     config.mathjax_path = "recall/mathjax/tex-mml-chtml.js"
     config.nb_ipywidgets_js = {}
 
@@ -37,7 +35,8 @@ def write_assets(folder: Path) -> None:
 
     target = folder / "recall"
     target.mkdir(parents=True, exist_ok=True)
-    (target / "vega.js").write_text(vl_convert.javascript_bundle())
+    # its top-level names clash with the underscore of other scripts: closed in, only vega and vegaEmbed get out
+    (target / "vega.js").write_text(f"(() => {{{vl_convert.javascript_bundle()}\n}})();\n")
     for name in ("page.js", "page.css"):
         shutil.copy(HERE / name, target / name)
     shutil.copy(EXPLORER / "explorer.css", target / "explorer.css")
@@ -63,8 +62,6 @@ def classic_script(module: str) -> str:
 
 
 def _page(app, pagename, templatename, context, doctree):
-    if "script_files" in context:
-        context["script_files"] = [s for s in context["script_files"] if not any(u in str(s.filename or "") for u in UNWANTED)]
     body = context.get("body", "")
     figures, explorers = 'class="recall-canvas"' in body, 'class="recall-explorer"' in body
     if figures:
@@ -74,3 +71,5 @@ def _page(app, pagename, templatename, context, doctree):
         app.add_js_file("recall/explorer.js", loading_method="defer", priority=701)
     if figures or explorers:
         app.add_js_file("recall/page.js", loading_method="defer", priority=702)
+    scripts = context.get("script_files", [])
+    scripts[:] = [s for s in scripts if not any(word in f"{s.filename} {s.attributes}" for word in UNWANTED)]

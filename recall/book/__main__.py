@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def chapters() -> list[Path]:
     """Notebooks of the book in reading order, from _toc.yml."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    return [ROOT / f"{name}.ipynb" for name in (toc["root"], *(entry["file"] for entry in toc["chapters"]))]
+    names = (toc["root"], *(entry["file"] for entry in toc["chapters"]))
+    return [ROOT / f"{name}.ipynb" for name in names if (ROOT / f"{name}.ipynb").exists()]
 
 
 def execute(source: Path, target: Path, parameters: dict | None = None) -> None:

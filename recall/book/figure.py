@@ -22,7 +22,7 @@ class Figure:
     def _repr_mimebundle_(self, **kwargs):
         alt.JupyterChart.enable_offline(True)
         widget = alt.JupyterChart(self.chart, embed_options={"renderer": "svg", "actions": False})
-        return {"text/html": self.html(), WIDGET: widget._repr_mimebundle_()[WIDGET]}
+        return {"text/html": self.html(), WIDGET: widget._repr_mimebundle_()[0][WIDGET]}
 
     def html(self) -> str:
         """Markup of the figure; the specification travels as inert JSON."""

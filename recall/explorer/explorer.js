@@ -49,8 +49,11 @@ function drawTrace({ dimension: n, labels, min_payload, max_payload, seed }) {
     [names[i], names[j]] = [names[j], names[i]];
   }
   const shown = Array(labels).fill(0), segments = [];
+  const order = []; // systems are numbered as they appear
   for (let start = 0; start < rows;) {
-    const system = rng.integer(0, labels - 1), length = rng.integer(min_payload, max_payload);
+    const drawn = rng.integer(0, labels - 1), length = rng.integer(min_payload, max_payload);
+    if (!order.includes(drawn)) order.push(drawn);
+    const system = order.indexOf(drawn);
     segments.push({ system, label: names[system], start: start + 1, length, first: shown[system] });
     shown[system] += length;
     start += length + 2;
@@ -200,7 +203,7 @@ function render({ model, el }) {
       if (name === "max_payload" && value < model.get("min_payload")) model.set("min_payload", value);
       model.save_changes();
     });
-    form.append(html("label", {}, html("span", {}, words), input, output));
+    form.append(html("label", {}, html("span", {}, words), output, input));
     return read;
   };
   const readers = [

@@ -1,0 +1,127 @@
+"""What the committed runs say, in sentences: every number in the prose of a chapter is made here, from the runs."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from scipy.stats import binomtest
+
+from recall.runs import Run
+from recall.summary import CELL, dates, kind, plateaus
+
+SEEDS = 3  # with fewer runs in a cell nothing is concluded from it
+
+
+def interval(successes: int, trials: int) -> str:
+    """`5 of 5 (95 % interval 0.48 to 1.00)`, Clopper-Pearson."""
+    bounds = binomtest(successes, trials).proportion_ci(0.95)
+    return f"{successes} of {trials} (95 % interval {bounds.low:.2f} to {bounds.high:.2f})"
+
+
+def cells(runs: list[Run], least: int = SEEDS) -> dict[tuple, list[Run]]:
+    """Runs by (dimension, labels, setting), for the cells with at least `least` seeds."""
+    groups: dict[tuple, list[Run]] = {}
+    for run in runs:
+        task = run.config["task"]
+        groups.setdefault((task["dimension"], task["labels"], run.config["setting"]), []).append(run)
+    return {key: group for key, group in sorted(groups.items()) if len(group) >= least}
+
+
+def order_of(run: Run, systems: int = 2) -> str:
+    """`2-after first`, `1-after first`, `together` (in the same interval between evaluations) or `neither`.
+
+    An ability that the run did not reach counts as later than one that it did.
+    """
+    when = dates(run, systems)
+    begin, go_on = when["1-after"], when["2-after"]
+    if not begin.reached and not go_on.reached:
+        return "neither"
+    if not begin.reached or (go_on.reached and go_on.by <= begin.after):
+        return "2-after first"
+    if not go_on.reached or begin.by <= go_on.after:
+        return "1-after first"
+    return "together"
+
+
+def one_run(run: Run, systems: int = 2) -> str:
+    """Dates and order of a single run."""
+    batch, steps = run.config["training"]["batch_size"], run.config["training"]["steps"]
+    parts = [
+        f"**{ability}-query** emerged between steps {date.after / batch:,.0f} and {date.by / batch:,.0f}"
+        if date.reached else f"**{ability}-query** had not emerged by step {steps:,}"
+        for ability, date in reversed(dates(run, systems).items())
+    ]
+    order = {"2-after first": "Going on came first.", "1-after first": "In this run beginning again came first.",
+             "together": "The evaluations are too far apart to tell which came first.",
+             "neither": "This run is too short for either."}[order_of(run, systems)]
+    return f"{'; '.join(parts)} (identification score at N = {systems}). {order}"
+
+
+def order(runs: list[Run], systems: int = 2) -> str:
+    """Which ability came first, by cell, with intervals; runs in another order by name."""
+    lines = []
+    for (n, labels, setting), group in cells(runs).items():
+        orders = [order_of(run, systems) for run in group]
+        both = [run for run in group if all(date.reached for date in dates(run, systems).values())]
+        ratio = pd.Series([_ratio(run, systems) for run in group])
+        middle = ratio.median()
+        lines.append(
+            f"* **n = {n}, {labels} labels, {setting}**: both abilities emerged in {len(both)} of {len(group)} seeds; 2-after came first in "
+            f"{interval(orders.count('2-after first'), len(group))}. The median seed took "
+            + (f"{middle:.1f} times as many examples to begin again as to go on (range {_times(ratio.min())} to {_times(ratio.max())})."
+               if math.isfinite(middle) else "more than the whole run to begin again.")
+        )
+    others = [run for run in runs if order_of(run, systems) in ("1-after first", "together")]
+    if others:
+        names = "; ".join(f"n = {r.config['task']['dimension']}, {r.config['task']['labels']} labels, {r.config['setting']}, "
+                          f"seed {r.config['seed']} ({order_of(r, systems)})" for r in others)
+        lines.append(f"* Not in that order at N = {systems}: {names}. "
+                     "There the two dates are within a few evaluations of each other, or the label is learnt first; the gap is common, not a law.")
+    else:
+        lines.append(f"* No committed run has the other order at N = {systems}.")
+    return "**Verdict on the order**, by the identification score at N = " + f"{systems}:\n\n" + "\n".join(lines)
+
+
+def _ratio(run: Run, systems: int) -> float:
+    """Date of 1-after over date of 2-after; infinite where only 1-after is missing, nan where 2-after is."""
+    when = dates(run, systems)
+    if not when["2-after"].reached:
+        return math.nan
+    return when["1-after"].date / when["2-after"].date if when["1-after"].reached else math.inf
+
+
+def _times(ratio: float) -> str:
+    return "never reached" if math.isinf(ratio) else f"{ratio:.1f}"
+
+
+def plateau(runs: list[Run]) -> str:
+    """Is the plateau at the zero predictor's level or at the label-blind average?"""
+    table = plateaus(runs).dropna()
+    lines = []
+    for N, rows in table.groupby("systems"):
+        nearer = int(((rows.plateau - 1).abs() < (rows.plateau - rows.blind).abs()).sum())
+        lines.append(f"* **N = {N}**: {rows.plateau.median():.2f} in the median run (range {rows.plateau.min():.2f} to {rows.plateau.max():.2f}, "
+                     f"{len(rows)} runs with a plateau), against 1 for the zero predictor and {rows.blind.iloc[0]:.2f} for the label-blind average; "
+                     f"nearer to the former in {interval(nearer, len(rows))}.")
+    if not lines:
+        return "No run shown here has a plateau of three evaluations or more."
+    return "So while it waits, 1-after-query stands here:\n\n" + "\n".join(lines)
+
+
+def kinds(runs: list[Run]) -> str:
+    """How many runs end label-led, observation-led, between, or without look-up."""
+    names = ["observation-led", "between", "label-led", "no look-up"]
+    lines = []
+    for (n, labels, setting), group in cells(runs).items():
+        counts = pd.Series([kind(run) for run in group]).value_counts()
+        lines.append(f"* **n = {n}, {labels} labels, {setting}** ({len(group)} seeds): " + ", ".join(f"{counts[k]} {k}" for k in names if k in counts) + ".")
+    whole = pd.Series([kind(run) for run in runs]).value_counts()
+    lines.append(f"* **All {len(runs)} runs**: " + ", ".join(f"{whole[k]} {k}" for k in names if k in whole) + ".")
+    deaf = whole.get("observation-led", 0)
+    knows = len(runs) - whole.get("no look-up", 0)
+    close = (f"Of the {knows} runs that look labels up, {deaf} ignore{'s' if deaf == 1 else ''} the label at k = 2. \"2-after-query is deaf to the label\" "
+             + ("holds in all of them." if knows == deaf else "is therefore not a law of this task: in the others the name has taken over, in part or whole, "
+                "the predictions that observations alone could make."))
+    return ("**Which kind is each run?** By the label index of 2-after-query at N = 2: below 0.25 *observation-led*, above 0.75 *label-led*.\n\n"
+            + "\n".join(lines) + "\n\n" + (close if knows else "No run shown here looks labels up yet."))
