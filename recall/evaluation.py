@@ -161,15 +161,18 @@ class Emergence:
 NEVER = (math.nan, math.nan, math.nan)
 
 
-def emergence(curve: pd.DataFrame, column: str = "score", threshold: float = THRESHOLD) -> Emergence:
+def emergence(curve: pd.DataFrame, column: str = "score", threshold: float = THRESHOLD, window: int = 3) -> Emergence:
     """First evaluation from which `column` stays on the good side of `threshold` to the end of the run.
 
     curve: rows of one event, k, N and condition with `examples`, in order.  `score` must stay at or above the threshold;
     `mean` and `median` must stay below it.  The date is interpolated between the two evaluations, linearly in the
     column and in the logarithm of examples.
+
+    window: the rule is applied to the running median of that many evaluations, because at a constant learning rate a
+    single evaluation now and then falls on a spike of the loss that is gone at the next; 1 lets no evaluation fall back.
     """
     examples = curve["examples"].to_numpy(float)
-    value = curve[column].to_numpy(float) - threshold
+    value = curve[column].rolling(window, center=True, min_periods=1).median().to_numpy(float) - threshold
     value = value if column == "score" else -value
     good = value >= 0
     if not len(good) or not good[-1]:
@@ -190,7 +193,7 @@ def first_below(curve: pd.DataFrame, cutoff: float = STUDY_CUTOFF) -> Emergence:
     whole = curve["examples"].iloc[-1]
     if not len(below):
         return Emergence(*NEVER, whole)
-    shortened = emergence(curve.iloc[: below[0] + 1], "median", cutoff)
+    shortened = emergence(curve.iloc[: below[0] + 1], "median", cutoff, window=1)
     return Emergence(shortened.after, shortened.date, shortened.by, whole)
 
 

@@ -25,11 +25,11 @@ def describe(run: Run) -> dict:
     steps, batch = config["training"]["steps"], config["training"]["batch_size"]
 
     def dates(rule):
-        return {name: {N: rule(curve(history, k, N)).date for N in counts} for name, k in ABILITIES.items()}
+        return {name: {N: float(rule(curve(history, k, N)).date) for N in counts} for name, k in ABILITIES.items()}
 
     def finals(N, condition):
         rows = [curve(final.assign(examples=0), k, N, condition).iloc[0] for k in (1, 2, 3)]
-        return {row.k: dict(error=row["mean"], label_index=row.label_index) for row in rows}
+        return {int(row.k): dict(error=float(row["mean"]), label_index=float(row.get("label_index", math.nan))) for row in rows}
 
     return dict(
         name=run.name,

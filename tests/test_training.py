@@ -1,0 +1,187 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from recall import runs, training
+from recall.evaluation import EvaluationConfig
+from recall.task import Task, TaskConfig, stream
+from recall.training import RunConfig, TrainingConfig
+
+
+def tiny(steps=12, **changes):
+    config = training.preset("fast-0", 2, 2, seed=3, steps=steps, batch_size=4, evaluate_every=5, **changes)
+    return replace(config, evaluation=EvaluationConfig(systems=(1, 2), haystacks=2, traces=3))
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(autouse=True)
+def small_final(monkeypatch):
+    monkeypatch.setattr(training, "FINAL_HAYSTACKS", 2)
+    monkeypatch.setattr(training, "FINAL_TRACES", 3)
+
+
+def test_loss_by_hand():
+    batch = Task(TaskConfig.compact(2, 2), 0).sample_batch(0, 3)
+    model = lambda tokens: batch.targets + torch.tensor([3.0, 4.0])
+    assert training.loss_of(model, batch).item() == pytest.approx(25)  # a squared norm, not a mean over dimensions
+    half = lambda tokens: batch.targets + torch.tensor([3.0, 4.0]) * ~batch.mask.unsqueeze(-1)
+    assert training.loss_of(half, batch).item() == 0  # masked rows do not count
+
+
+@pytest.mark.parametrize("optimiser", ["muon", "adamw"])
+def test_resume_gives_the_same_weights_and_history(tmp_path, optimiser):
+    config = tiny(optimiser=optimiser)
+    whole = training.train(config, tmp_path / "whole")
+    assert training.train(config, tmp_path / "parts", stop_after=4) is None
+    assert training.train(config, tmp_path / "parts", stop_after=7) is None
+    parts = training.train(config, tmp_path / "parts")
+    assert same(whole.weights(), parts.weights())
+    pd.testing.assert_frame_equal(whole.history, parts.history)
+    pd.testing.assert_frame_equal(whole.final, parts.final)
+    assert sorted(whole.history.step.unique()) == [0, 5, 10, 12]
+
+
+def test_a_kill_loses_nothing(tmp_path):
+    """SIGKILL a training process in the middle; what is there is whole, and the resumed run equals an undisturbed one."""
+    config = tiny(steps=400)
+    (tmp_path / "config.json").write_text(runs.canonical(training.to_json(config)))
+    code = ("import sys; from recall import training; training.SAVE_SECONDS = 0.05; training.FINAL_HAYSTACKS, training.FINAL_TRACES = 2, 3\n"
+            "import json; config = training.from_json(json.load(open(sys.argv[1]))); training.train(config, sys.argv[2])")
+    out = tmp_path / "killed"
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "config.json"), str(out)])
+    deadline = time.monotonic() + 120
+    while not (out / "resume.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    _, notes = runs.load_tensors(out / "resume.safetensors")
+    assert 0 < json.loads(notes["clocks"])["step"] < 400
+    assert same(training.train(config, out).weights(), training.train(config, tmp_path / "whole").weights())
+
+
+def test_seeds_and_streams_change_what_they_should(tmp_path):
+    a = training.train(tiny(), tmp_path / "a")
+    assert not same(a.weights(), training.train(replace(tiny(), seed=4), tmp_path / "b").weights())
+    assert not torch.equal(training.build_model(tiny()).wpe.weight, training.build_model(replace(tiny(), seed=4)).wpe.weight)
+
+
+def test_run_folder_is_verified(tmp_path):
+    run = training.train(tiny(), tmp_path / "run")
+    assert run.manifest["threads"] == 1 and run.config["seed"] == 3
+    assert {p.name for p in run.folder.iterdir()} == {*runs.FILES, "manifest.json", "checkpoints", "resume.safetensors"}
+    halves, _ = runs.load_tensors(run.folder / "final.safetensors")
+    assert all(t.dtype == torch.float16 for t in halves.values())
+    assert training.train(tiny(), run.folder).manifest == run.manifest  # finished runs are not trained again
+    with pytest.raises(ValueError, match="out must be a folder of this configuration"):
+        training.train(tiny(steps=13), run.folder)
+    (run.folder / "final.csv").write_text("nothing")
+    with pytest.raises(ValueError, match="final.csv is missing or altered"):
+        runs.open_run(run.folder)
+
+
+def test_published_weights_are_what_final_was_measured_on(tmp_path):
+    run = training.train(tiny(), tmp_path / "run")
+    config = training.from_json(run.config)
+    larger = replace(config.evaluation, seed=1)
+    from recall.evaluation import Evaluator
+
+    again = Evaluator(config.task, larger)(training.trained_model(run).predict)
+    assert again["mean"].tolist() == pytest.approx(run.final["mean"].tolist(), rel=1e-4)
+
+
+def test_checkpoint_of_another_config(tmp_path):
+    run = training.train(tiny(), tmp_path / "run")
+    other = training.preset("fast-0", 3, 2)
+    with pytest.raises(ValueError, match="checkpoint must fit the run's model: size mismatch for read_in.weight"):
+        training.build_model(other, run.weights())
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"pickle")
+    with pytest.raises(ValueError, match="checkpoint must be a readable safetensors file"):
+        runs.load_tensors(broken)
+
+
+def test_json_round_trip_and_its_errors():
+    config = training.preset("fast-0", 3, 4, seed=7)
+    values = training.to_json(config)
+    assert training.from_json(json.loads(json.dumps(values))) == config
+    for path, value, message in [
+        (("task", "colour"), 1, "task.colour must be left out"),
+        (("task", "dimension"), "five", "task.dimension must be of type int, not 'five'"),
+        (("task", "dimension"), 0, "dimension must be 1 to 64"),
+        (("model", "n_in"), 99, r"model.n_in must be the task's columns \(13\), not 99"),
+        (("evaluation", "systems"), [9], "evaluation.systems must be at most labels"),
+        (("training", "steps"), 0, "steps must be at least 1"),
+        (("seed",), True, "seed must be of type int"),
+    ]:
+        bad = json.loads(json.dumps(values))
+        inner = bad
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value
+        with pytest.raises(ValueError, match=message):
+            training.from_json(bad)
+    del values["model"]["n_out"]
+    with pytest.raises(ValueError, match="model.n_out must be given"):
+        training.from_json(values)
+
+
+def test_names_are_stable():
+    """A changed configuration class would orphan every committed run."""
+    for run in runs.load_all():
+        config = training.from_json(run.config)
+        assert config.name == run.name and training.to_json(config) == run.config
+        if config.setting in training.PRESETS:
+            assert config == training.preset(config.setting, config.task.dimension, config.task.labels, config.seed)
+
+
+def test_rates():
+    config = TrainingConfig(steps=100, warmup=10, decay_from=0.5)
+    assert config.rate(0) == pytest.approx(0.1) and config.rate(30) == 1 and config.rate(75) == pytest.approx(0.5)
+    assert TrainingConfig(warmup=0).rate(0) == 1
+    model = training.build_model(tiny())
+    muon = training.optimisers(model, tiny().training)[1]
+    hidden = [p for p in muon.param_groups[0]["params"]]
+    assert len(hidden) == 4 * 3 and all(p.ndim == 2 for p in hidden)
+    adamw = training.optimisers(model, replace(tiny().training, optimiser="adamw"))
+    assert len(adamw) == 1 and len(adamw[0].param_groups[0]["params"]) == len(list(model.parameters()))
+
+
+def test_checkpoints_are_log_spaced():
+    assert training.checkpoint_steps(16) == [0, 16] and training.checkpoint_steps(5) == [0, 5]
+    steps = training.checkpoint_steps(3000)
+    ratios = [b / a for a, b in zip(steps[1:-1], steps[2:-1])]
+    assert steps[0] == 0 and steps[-1] == 3000 and max(ratios) < 1.3
+
+
+def test_position_table_fits_the_largest_prompt():
+    for n, labels in [(2, 2), (5, 8), (5, 25)]:
+        config = training.preset("fast-0", n, labels)
+        longest = 1 + (max(10, n + 2) + 2) * labels + n + 3
+        assert config.model.n_positions >= max(longest, config.task.trace_length)
+
+
+def test_bf16_and_threads_run(tmp_path):
+    run = training.train(tiny(steps=3), tmp_path / "run", bf16=True, threads=2)
+    assert run.manifest["bf16"] is True and run.history["mean"].notna().all()
+    assert torch.get_num_threads() == 1  # given back
+
+
+def test_training_really_learns(tmp_path):
+    """150 steps at n = 1 (maps +1 and -1) must at least learn to go on: an untrained or mis-aligned model stays near 1."""
+    config = training.preset("fast-0", 1, 2, steps=150, batch_size=16, evaluate_every=75)
+    config = replace(config, evaluation=EvaluationConfig(systems=(1,), haystacks=20, traces=10))
+    history = training.train(config, tmp_path / "run").history
+    last = history[(history.step == 150) & (history.event == "query") & (history.k == 3)]
+    assert last["mean"].item() < 0.3
