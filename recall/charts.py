@@ -175,5 +175,5 @@ def misdirected_errors(table: pd.DataFrame, levels: pd.DataFrame, start: dict) -
         shape=alt.Shape("condition:N", sort=conditions, scale=alt.Scale(domain=conditions, range=["circle", "cross"])),
         tooltip=["condition", "seed", "k", alt.Tooltip("error", format=".3f")],
     )
-    chart = alt.layer(_rules(levels), points, _missing(table, start))
+    chart = alt.layer(_rules(levels, ["datum.systems == pick_systems"]), points, _missing(table, start))
     return themed(chart.add_params(*_pickers(table, start)), 300)

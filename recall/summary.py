@@ -72,6 +72,7 @@ def seconds_until(run: Run, date: float) -> float:
 
 
 CELL = ("dimension", "labels", "setting", "seed")
+FOLLOWS = 0.25  # sum of the weights from which a prediction is said to follow a system at all
 OBSERVATION_LED, LABEL_LED = 0.25, 0.75  # of the label index at k = 2: below and above, a run has a kind
 
 
@@ -84,7 +85,8 @@ def curves(runs: list[Run], points: int = 40) -> pd.DataFrame:
     """Training curves for charts: one row per run, N >= 2 and evaluation.
 
     Columns: dimension, labels, setting, seed, systems, examples (thousands), error1..3 (mean squared error of k-after-query)
-    and index1..3 (label index on misdirected prompts).  At most about `points` evaluations a run, evenly spaced in log.
+    and index1..3 (label index on misdirected prompts; nan where the weights sum to less than FOLLOWS, since a share of
+    nearly nothing is noise).  At most about `points` evaluations a run, evenly spaced in log.
     """
     tables = []
     for run in runs:
@@ -95,7 +97,9 @@ def curves(runs: list[Run], points: int = 40) -> pd.DataFrame:
         query = query[query.step.isin(kept)]
         key = ["systems", "examples"]
         error = query[query.condition == "plain"].pivot(index=key, columns="k", values="mean").add_prefix("error")
-        index = query[query.condition == "misdirected"].pivot(index=key, columns="k", values="label_index").add_prefix("index")
+        wrong = query[query.condition == "misdirected"]
+        weight = wrong.filter(like="weight_").sum(axis=1)
+        index = wrong.assign(label_index=wrong.label_index.where(weight >= FOLLOWS)).pivot(index=key, columns="k", values="label_index").add_prefix("index")
         tables.append(error.join(index).reset_index().assign(**_cell(run)))
     table = pd.concat(tables, ignore_index=True).round(4)
     return table.assign(examples=table.examples / 1000)[[*CELL, "systems", "examples", *(f"{c}{k}" for c in ("error", "index") for k in (1, 2, 3))]]

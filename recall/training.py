@@ -161,9 +161,9 @@ def _fast(dimension, labels, seed):
 
 
 def _adamw(dimension, labels, seed):
-    """AdamW alone on the same task and model. Rate: the best of 1e-3, 3e-3 and 6e-3 (with beta_2 0.98, 0.999, 0.95) by the
-    error of 2-after-query after 3,000 steps of seed 200 at (3, 4), since none of them had learnt 1-after-query by then."""
-    training = TrainingConfig("adamw", steps=8000, evaluate_every=200)
+    """AdamW alone on the same task and model.  Rate: of 1e-3, 3e-3 and 6e-3, the one with the lowest error of 2-after-query
+    at step 1,000 of seed 200 at (3, 4); 3e-3 and 6e-3, followed to step 3,000 there, had not learnt 1-after-query."""
+    training = TrainingConfig("adamw", steps=6000, evaluate_every=200)
     return _compact_run("adamw-0", training, dimension, labels, seed)
 
 

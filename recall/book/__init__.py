@@ -25,7 +25,7 @@ def setup(app):
 def _prepare(app, config):
     write_assets(Path(app.outdir) / "_static")  # not through html_static_path: it skips excluded folders such as _build
     app.add_css_file("recall/page.css")
-    config.mathjax_path = "recall/mathjax/tex-mml-chtml.js"
+    config.mathjax_path = "recall/mathjax/tex-svg.js"  # glyphs as paths: a page opened from a folder may not load fonts
     config.nb_ipywidgets_js = {}
 
 
@@ -42,7 +42,7 @@ def write_assets(folder: Path) -> None:
     shutil.copy(EXPLORER / "explorer.css", target / "explorer.css")
     (target / "explorer.js").write_text(classic_script((EXPLORER / "explorer.js").read_text()))
     mathjax = resources.files("mathjax") / "static" / "mathjax" / "es5"
-    for part in ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions"):
+    for part in ("tex-svg.js", "input/tex/extensions"):
         with resources.as_file(mathjax / part) as source:
             place = target / "mathjax" / part
             place.parent.mkdir(parents=True, exist_ok=True)

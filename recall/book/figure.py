@@ -6,7 +6,9 @@ import html
 import json
 
 import altair as alt
+import ipywidgets
 
+LIVE_WIDTH = 640  # pixels; a widget has no column to fill
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -17,12 +19,13 @@ class Figure:
     """
 
     def __init__(self, chart: alt.TopLevelMixin, caption: str, alt_text: str):
-        self.chart, self.caption, self.alt_text = chart, caption, alt_text
+        self.chart, self.caption, self.alt_text = chart.properties(description=alt_text), caption, alt_text
 
     def _repr_mimebundle_(self, **kwargs):
         alt.JupyterChart.enable_offline(True)
-        widget = alt.JupyterChart(self.chart, embed_options={"renderer": "svg", "actions": False})
-        return {"text/html": self.html(), WIDGET: widget._repr_mimebundle_()[0][WIDGET]}
+        live = alt.JupyterChart(self.chart.properties(width=LIVE_WIDTH), embed_options={"renderer": "svg", "actions": False})
+        widget = ipywidgets.VBox([live, ipywidgets.HTML(self.caption, layout={"max_width": f"{LIVE_WIDTH + 80}px"})])
+        return {"text/html": self.html(), WIDGET: widget._repr_mimebundle_()[WIDGET]}
 
     def html(self) -> str:
         """Markup of the figure; the specification travels as inert JSON."""

@@ -25,7 +25,6 @@
     try {
       const { view } = await window.vegaEmbed(canvas, spec, { renderer: "svg", actions: false, bind: controls });
       link(view);
-      canvas.querySelector("svg")?.setAttribute("aria-label", canvas.getAttribute("aria-label"));
       figure.dataset.state = "drawn";
     } catch (error) {
       canvas.textContent = `This figure could not be drawn: ${error.message}`;

@@ -135,7 +135,8 @@ function picture(trace) {
     const closed = s.start + s.length + 2 <= rows;
     svg.append(node("rect", { x: left, y: bracketTop, width: right - left - 1, height: 24, rx: 3, fill: colour, "fill-opacity": 0.18 }));
     svg.append(node("path", { d: `M${left + 5} ${bracketTop}h-4v24h4` + (closed ? `M${right - 6} ${bracketTop}h4v24h-4` : ""), stroke: colour, "stroke-width": 2, fill: "none" }));
-    text((left + right) / 2, bracketTop + 16, right - left > 44 ? `${LETTERS[s.system]} · label ${s.label}`.slice(0, right - left > 66 ? 99 : 1) : LETTERS[s.system], { "text-anchor": "middle", "font-weight": 600 });
+    const words = right - left > 66 ? `${LETTERS[s.system]} · label ${s.label}` : right - left > 16 ? LETTERS[s.system] : "";
+    text((left + right) / 2, bracketTop + 16, words, { "text-anchor": "middle", "font-weight": 600 });
   }
 
   // first state coordinate, broken where the system is hidden
@@ -207,7 +208,7 @@ function render({ model, el }) {
     return read;
   };
   const readers = [
-    slider("dimension", "system dimension n", 2, 8),
+    slider("dimension", "system dimension", 2, 8),
     slider("labels", "label count", 1, 8),
     slider("min_payload", "shortest segment", 1, 15),
     slider("max_payload", "longest segment", 1, 15),

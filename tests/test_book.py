@@ -1,0 +1,225 @@
+"""The built book in a real browser: every figure drawn, every control alive, nothing from outside, no error."""
+
+import functools
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from recall.book.__main__ import ROOT, chapters
+from recall.task import Segments, lay_out
+
+PAGES = [path.stem for path in chapters()]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory):
+    out = tmp_path_factory.mktemp("book")
+    done = subprocess.run([str(Path(sys.executable).parent / "jupyter-book"), "build", str(ROOT), "-W", "--keep-going", "--path-output", str(out)],
+                          capture_output=True, text=True)
+    html = out / "_build" / "html"
+    assert done.returncode == 0 and (html / "index.html").exists(), done.stdout[-3000:] + done.stderr[-3000:]
+    return html
+
+
+def test_build_has_no_warning_and_only_the_pages_need_scripts(book):
+    text = {page: (book / "chapters" / f"{page}.html").read_text() for page in PAGES}
+    assert "recall/explorer.js" in text["01_task"] and "recall/vega.js" not in text["01_task"]
+    assert "recall/vega.js" in text["04_two_abilities"] and "recall/explorer.js" not in text["04_two_abilities"]
+    assert not any("thebe" in page.lower().split("<article")[0] and "thebe-core" in page for page in text.values())
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    if not CHROMIUM:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium: `make test` installs Debian's where it may (apt-get install chromium)")
+        pytest.skip("no Chromium found (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def address(book):
+    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *a: None})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(book)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """Open a page; afterwards no console error, failed request or request outside the book may have happened."""
+    contexts, problems = [], []
+
+    def go(page, width=1280, scheme="light", base=address):
+        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+        tab.on("pageerror", lambda e: problems.append(str(e)))
+        tab.on("requestfailed", lambda r: problems.append(f"failed: {r.url}"))
+        tab.on("request", lambda r: None if r.url.startswith((base, "data:", "blob:")) else problems.append(f"outside: {r.url}"))
+        tab.goto(f"{base}chapters/{page}.html")
+        tab.wait_for_function("[...document.querySelectorAll('.recall-canvas')].every(c => c.closest('figure').dataset.state)"
+                              " && document.querySelectorAll('.recall-explorer').length === document.querySelectorAll('.recall-trace').length")
+        return tab
+
+    yield go
+    for context in contexts:
+        context.close()
+    from_folder = any(p.startswith("failed: file:") for p in problems)
+    problems = [p for p in problems if not (from_folder and icon_font(p))]
+    assert not problems, problems
+
+
+def icon_font(problem):
+    """A browser refuses fonts to a page opened from a folder; the theme draws the same icons with its script."""
+    return "fontawesome" in problem or problem == "Failed to load resource: net::ERR_FAILED"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("page", PAGES)
+def test_page_draws(visit, page, width, scheme):
+    tab = visit(page, width, scheme)
+    assert tab.evaluate("[...document.querySelectorAll('.recall-figure .recall-canvas')].map(c => c.closest('figure').dataset.state)") == \
+        ["drawn"] * tab.locator(".recall-canvas").count()
+    for canvas in tab.locator(".recall-canvas").all():
+        assert canvas.locator("svg .mark-line path, svg .mark-symbol path").count() > 0
+        assert len(canvas.get_attribute("aria-label")) > 30
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+    assert tab.evaluate("document.documentElement.dataset.theme") == scheme
+    boxes = tab.evaluate("""[...document.querySelectorAll('.text_html:has(.recall-figure, .recall-explorer)')]
+        .map(e => getComputedStyle(e).backgroundColor)""")
+    assert set(boxes) <= {"rgba(0, 0, 0, 0)"}, "a pale box lies under a figure"
+
+
+def test_maths_is_typeset_from_the_book(visit):
+    tab = visit("02_predictors")
+    tab.wait_for_selector("mjx-container svg")
+    assert tab.locator("mjx-container").count() > 10 and tab.locator("mjx-merror").count() == 0
+
+
+def picture(canvas):
+    return canvas.locator("svg").inner_html()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_list_changes_its_picture(visit, page):
+    tab = visit(page)
+    figures = tab.locator(".recall-figure:has(.recall-controls select)")
+    for i in range(figures.count()):
+        figure = figures.nth(i)
+        for select in figure.locator("select").all():
+            options = select.locator("option").evaluate_all("options => options.map(o => o.value)")
+            seen = set()
+            for value in options:
+                select.select_option(value)
+                tab.wait_for_timeout(120)
+                seen.add(picture(figure))
+            assert len(seen) == len(options), f"{page}: a choice of {options} changes nothing"
+            select.select_option(options[0])
+            tab.wait_for_timeout(60)
+
+
+def test_controls_of_one_name_move_together(visit):
+    tab = visit("04_two_abilities")
+    chosen = lambda: tab.evaluate("""[...document.querySelectorAll('.vega-bind')].filter(b => b.textContent.includes('dimension'))
+        .map(b => b.querySelector('select').selectedOptions[0].textContent)""")
+    assert len(chosen()) >= 3 and len(set(chosen())) == 1
+    before = chosen()[0]
+    other = next(v for v in ("2", "3") if v != before)
+    tab.locator(".vega-bind:has-text('dimension') select").nth(1).select_option(label=other)
+    tab.wait_for_timeout(300)
+    assert set(chosen()) == {other}
+
+
+def test_impossible_choices_are_explained(visit):
+    tab = visit("04_two_abilities")
+    figure = tab.locator(".recall-figure:has(.recall-controls select)").first
+    figure.locator(".vega-bind:has-text('label count') select").select_option(label="2")
+    figure.locator(".vega-bind:has-text('systems') select").select_option(label="8")
+    tab.wait_for_timeout(300)
+    assert "a prompt cannot hold more systems than there are labels" in figure.locator("svg").inner_text()
+
+
+def on_screen(tab):
+    return tab.evaluate("document.querySelector('.recall-trace').recall.get('trace')")
+
+
+def slide(tab, name, value):
+    tab.locator(f".recall-trace input[name={name}]").evaluate(
+        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input', { bubbles: true })); }", value)
+    tab.wait_for_timeout(50)
+
+
+def test_explorer_controls(visit):
+    tab = visit("01_task")
+    seen = [json.dumps(on_screen(tab))]
+    for name, value in (("dimension", 5), ("labels", 6), ("min_payload", 5), ("max_payload", 12)):
+        slide(tab, name, value)
+        trace = on_screen(tab)
+        assert json.dumps(trace) not in seen, f"{name} changes nothing"
+        seen.append(json.dumps(trace))
+        assert tab.locator(f".recall-trace label:has(input[name={name}]) output").inner_text() == str(value)
+    trace = on_screen(tab)
+    assert (trace["dimension"], trace["labels"]) == (5, 6)
+    assert {s["length"] for s in trace["segments"]} <= set(range(5, 13))
+    slide(tab, "min_payload", 14)  # pushes the longest segment up instead of failing
+    assert tab.locator(".recall-trace label:has(input[name=max_payload]) output").inner_text() == "14"
+    tab.get_by_role("button", name="new trace").click()
+    tab.wait_for_timeout(50)
+    assert json.dumps(on_screen(tab)) not in seen
+    readout = tab.locator(".recall-trace-readout")
+    before = readout.inner_text()
+    tab.locator(".recall-trace-stage").focus()
+    tab.keyboard.press("ArrowRight")
+    assert readout.inner_text() != before and readout.inner_text().startswith("row ")
+
+
+def test_explorer_agrees_with_the_library(visit):
+    """Tokens that the page drew equal those that recall lays out from the same records; its maps are orthogonal."""
+    tab = visit("01_task")
+    for dimension, labels, low, high in [(2, 1, 1, 1), (2, 3, 3, 7), (5, 8, 3, 10), (8, 4, 2, 15), (3, 2, 1, 4)]:
+        for name, value in (("max_payload", high), ("min_payload", low), ("max_payload", high), ("dimension", dimension), ("labels", labels)):
+            slide(tab, name, value)
+        trace = on_screen(tab)
+        field = lambda key: torch.tensor([[segment[key] for segment in trace["segments"]]])
+        steps = max(len(states) for states in trace["observations"])
+        observations = torch.zeros(len(trace["observations"]), steps, dimension, dtype=torch.double)
+        for i, states in enumerate(trace["observations"]):
+            observations[i, : len(states)] = torch.tensor(states, dtype=torch.double)
+        segments = Segments(field("system"), field("label"), field("start"), field("length"), field("first"))
+        tokens = lay_out(segments, observations, labels, trace["rows"])[0]
+        assert torch.allclose(tokens, torch.tensor(trace["tokens"], dtype=torch.double), atol=1e-6)
+        for states in trace["observations"]:
+            x = torch.tensor(states, dtype=torch.double)
+            assert torch.allclose(x.norm(dim=-1), x[0].norm().expand(len(x)), atol=1e-9)  # orthogonal maps keep lengths
+            if len(x) > dimension + 2:  # one linear map explains every step
+                U = torch.linalg.lstsq(x[:-1], x[1:]).solution
+                assert torch.allclose(x[:-1] @ U, x[1:], atol=1e-6)
+
+
+def test_works_from_a_folder(visit, book):
+    base = Path(book).as_uri() + "/"
+    for page in ("01_task", "04_two_abilities"):
+        tab = visit(page, base=base)
+        assert tab.locator(".recall-trace svg, .recall-canvas svg").count() >= 1
+    tab.wait_for_selector("mjx-container svg")

@@ -1,0 +1,144 @@
+"""Every chapter runs headless, as it is and with other parameters, and shows what those parameters say."""
+
+import json
+import re
+
+import nbformat
+import pytest
+
+from recall import runs
+from recall.book.__main__ import chapters, execute, main
+
+CHANGED = {
+    "index": dict(dimension=3, labels=4, systems=4),
+    "01_task": dict(dimension=3, labels=2, seed=9),
+    "02_predictors": dict(dimension=2, labels=2, haystacks=3, traces=4),
+    "03_transformer": dict(dimension=2, labels=3, steps=12),
+    "04_two_abilities": dict(dimension=4, labels=3, steps=25),
+}
+SOURCES = {path.stem: path for path in chapters()}
+
+
+def outputs(notebook, kind):
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {}).get(kind)
+            if data:
+                yield "".join(data)
+
+
+def embedded(notebook, css):
+    """Every JSON that the page's script will read from elements of a class."""
+    return [json.loads(found) for html in outputs(notebook, "text/html") if f'class="{css}"' in html
+            for found in re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)]
+
+
+def rows(spec):
+    return sorted(len(data) for data in spec["datasets"].values())
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chapters")
+    done = {}
+
+    def run(name):
+        if name not in done:
+            execute(SOURCES[name], folder / f"{name}.ipynb", CHANGED[name])
+            done[name] = nbformat.read(folder / f"{name}.ipynb", 4)
+        return done[name]
+
+    return run
+
+
+def test_book_has_the_chapters():
+    assert list(SOURCES) == list(CHANGED)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_committed_notebook_is_whole(name):
+    notebook = nbformat.read(SOURCES[name], 4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert "parameters" in code[0].metadata.tags
+    assert all(cell.execution_count for cell in code), "execute it: make book"
+    assert not [o for cell in code for o in cell.outputs if o.output_type == "error"]
+    assert SOURCES[name].stat().st_size < 1_000_000
+    assert not re.search(r"\bdef \w+\(|\bclass \w+", "\n".join(cell.source for cell in code)), "chapters define nothing"
+    assert "widgets" not in notebook.metadata and notebook.metadata.kernelspec.name == "python3"
+    text = json.dumps([cell.get("outputs") for cell in code])
+    assert "0x7f" not in text and not re.search(r"\d+(\.\d+)? ?s left", text), "an address or a timing is stored"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_runs_with_changed_parameters(executed, name):
+    notebook = executed(name)
+    injected = next(cell for cell in notebook.cells if "injected-parameters" in cell.metadata.get("tags", []))
+    assert all(f"{key} = {value}" in injected.source for key, value in CHANGED[name].items())
+
+
+def test_task_chapter_draws_what_was_asked(executed):
+    (state,) = embedded(executed("01_task"), "recall-explorer")
+    assert (state["dimension"], state["labels"], state["seed"]) == (3, 2, 9)
+    text = next(o.text for cell in executed("01_task").cells for o in cell.get("outputs", []) if o.output_type == "stream")
+    assert set(re.findall(r"\((\d)", text)) <= {"0", "1"} and text.startswith("start")
+
+
+def test_predictor_chapter_has_every_curve(executed):
+    theory, recalling = embedded(executed("02_predictors"), "recall-figure")
+    assert rows(theory) == [sum(min(n + 3, max(10, n + 2)) for n in (2, 3, 5, 10))]
+    assert rows(recalling) == [5 * 2 * 5]  # predictors, N in (1, 2), k in 1..5
+
+
+def test_transformer_chapter_trains_for_real(executed):
+    (spec,) = embedded(executed("03_transformer"), "recall-figure")
+    assert rows(spec) == [2, 2 * 3]  # reference levels; evaluations at steps 0 and 12, k in 1..3
+    markdown = " ".join(outputs(executed("03_transformer"), "text/markdown"))
+    assert "trained 12 steps" in markdown and "had not emerged by step 12" in markdown
+
+
+def test_two_abilities_chapter_trains_what_is_missing(executed):
+    notebook = executed("04_two_abilities")
+    text = " ".join(o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "stream")
+    assert "no committed run at n = 4, 3 labels: training one now" in text
+    curves = embedded(notebook, "recall-figure")[0]
+    values = {p["name"]: p["value"] for p in curves["params"] if "value" in p}
+    assert (values["pick_dimension"], values["pick_labels"], values["pick_setting"]) == (4, 3, "custom")
+
+
+def test_live_training_of_the_committed_book_is_in_range():
+    """Chapter 3 as committed: going on is learnt, and the curve is that of a training run."""
+    (spec,) = embedded(nbformat.read(SOURCES["03_transformer"], 4), "recall-figure")
+    history = max(spec["datasets"].values(), key=len)
+    last = max(row["step"] for row in history)
+    end = {row["ability"]: row["mean"] for row in history if row["step"] == last}
+    start = {row["ability"]: row["mean"] for row in history if row["step"] == 0}
+    assert last >= 1000 and all(0.7 < value < 4 for value in start.values())
+    assert end["2-after-query"] < 0.25 and end["3-after-query"] < 0.2 and end["1-after-query"] < 1.1
+
+
+def test_committed_chapter_shows_every_committed_run():
+    notebook = nbformat.read(SOURCES["04_two_abilities"], 4)
+    tables = [html for html in outputs(notebook, "text/html") if "<table" in html]
+    assert any(html.count("<tr") == len(runs.names()) + 1 for html in tables)
+    cells = {(d["dimension"], d["labels"], d["setting"], d["seed"]) for d in max(
+        embedded(notebook, "recall-figure")[0]["datasets"].values(), key=len)}
+    assert len(cells) == len(runs.names())
+
+
+def test_unknown_chapter_and_parameter(tmp_path, capsys):
+    assert main(["09_nothing"]) == 2 and "chapter must be one of index, 01_task" in capsys.readouterr().err
+    assert main(["01_task", "-p", "colour", "1", "--out", str(tmp_path)]) == 2
+    assert "colour must be a parameter of 01_task.ipynb: dimension, labels, seed" in capsys.readouterr().err
+    assert main(["01_task", "-p", "dimension", "3"]) == 2 and "out must be given with -p" in capsys.readouterr().err
+
+
+def test_a_failing_chapter_leaves_the_source_alone(tmp_path):
+    import papermill
+
+    source = tmp_path / "bad.ipynb"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
+    nbformat.write(notebook, source)
+    before = source.read_bytes()
+    with pytest.raises(papermill.PapermillExecutionError):
+        execute(source, source)
+    assert source.read_bytes() == before
