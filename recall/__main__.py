@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import interventions, progress, runs, summary, training
+from recall import interventions, progress, runs, settings, summary, training
 from recall.evaluation import table
 from recall.needle import needle_prompts
 
@@ -67,23 +67,23 @@ def parser() -> argparse.ArgumentParser:
 def _train(options):
     given = {f: getattr(options, f) for f in ("dimension", "labels", "seed", "steps") if getattr(options, f) is not None}
     if options.preset:
-        config = training.preset(options.preset, **given)
+        config = settings.preset(options.preset, **given)
     else:
         if given:
             raise ValueError(f"{next(iter(given))} must be left out with --config, which holds it already")
         try:
-            config = training.from_json(json.loads(options.config.read_text()))
+            config = settings.from_json(json.loads(options.config.read_text()))
         except json.JSONDecodeError as error:
             raise ValueError(f"config must be a JSON file: {options.config}: {error}") from error
     run = training.train(config, options.out, device=options.device, threads=options.threads, bf16=options.bf16,
                          compile=options.compile, report=progress.on_terminal())
-    show(options, summary.describe(run), lambda row: pd.DataFrame([summary.flat(row)]))
+    show(options, summary.describe(run), lambda row: pd.DataFrame(summary.flat(row).items(), columns=["", row["name"]]))
 
 
 def _evaluate(options):
     folder = Path(options.RUN)
     run = runs.open_run(folder) if folder.is_dir() else runs.load(options.RUN)
-    config = training.from_json(run.config)
+    config = settings.from_json(run.config)
     prompts = needle_prompts(config.task, options.systems, haystacks=options.haystacks, traces=options.traces,
                              needle=options.needle, seed=options.seed)
     rows = table(training.trained_model(run).predict, prompts, config.task, options.intervention)
@@ -92,14 +92,14 @@ def _evaluate(options):
 
 def _runs(options):
     show(options, [summary.describe(run) for run in runs.load_all()],
-         lambda rows: pd.DataFrame([summary.flat(row) for row in rows]))
+         lambda rows: pd.DataFrame([summary.flat(row) for row in rows]).dropna(axis=1, how="all"))
 
 
 def _presets(options):
     rows = [
-        dict(name=name, parameters=training.parameter_count(training.preset(name)), minutes=preset.minutes,
+        dict(name=name, parameters=training.parameter_count(settings.preset(name)), minutes=preset.minutes,
              memory_mb=preset.memory_mb, about=preset.about)
-        for name, preset in training.PRESETS.items()
+        for name, preset in settings.PRESETS.items()
     ]
     show(options, rows, pd.DataFrame)
 
@@ -115,7 +115,7 @@ def show(options, rows, frame) -> None:
     if options.json:
         print(json.dumps(_without_nan(rows), indent=1))
     else:
-        print(frame(rows).to_string(index=False, float_format="%.3g", max_colwidth=90))
+        print(frame(rows).to_string(index=False, float_format=lambda value: f"{value:.3g}", max_colwidth=90))
 
 
 def _without_nan(value):

@@ -31,7 +31,9 @@ def themed(chart: alt.TopLevelMixin, height: int = 300) -> alt.TopLevelMixin:
 
 
 def choice(name: str, words: str, options: list, value) -> alt.Parameter:
-    """A drop-down list; charts of one page that use the same name move together."""
+    """A drop-down list; charts of one page that use the same name move together.  ValueError if it lacks `value`."""
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, options))}, not {value!r}")
     return alt.param(name=f"pick_{name}", value=value, bind=alt.binding_select(options=options, name=words))
 
 
@@ -41,7 +43,7 @@ def _rules(levels: pd.DataFrame, where=None) -> alt.LayerChart:
     for condition in where or []:
         base = base.transform_filter(condition)
     rule = base.mark_rule(strokeDash=[4, 4], color=GREY).encode(y="level:Q")
-    words = base.mark_text(align="right", baseline="bottom", dx=-4, dy=-3, fontSize=11.5).encode(
+    words = base.mark_text(align="right", baseline="bottom", dx=-4, dy=-2, fontSize=11.5).encode(
         x=alt.value("width"), y="level:Q", text="words:N")
     return rule + words
 
@@ -60,7 +62,8 @@ def pseudoinverse_theory(table: pd.DataFrame) -> alt.TopLevelMixin:
 
 def references_by_k(table: pd.DataFrame) -> alt.TopLevelMixin:
     """Mean error after the query by k, one line per reference predictor.  Columns predictor, systems, k, mean."""
-    N = choice("systems", "systems in the prompt N ", sorted(table.systems.unique().tolist()), 4)
+    counts = sorted(table.systems.unique().tolist())
+    N = choice("systems", "systems in the prompt N ", counts, 4 if 4 in counts else counts[-1])
     order = table.predictor.unique().tolist()
     chart = alt.Chart(table).transform_filter("datum.systems == pick_systems").mark_line(point=alt.OverlayMarkDef(filled=True, size=60), strokeWidth=2).encode(
         x=alt.X("k:O", title="k, observations after the query's label", axis=alt.Axis(labelAngle=0)),

@@ -46,7 +46,10 @@ class EvaluationConfig:
 
 
 def event_errors(predictions: Tensor, prompts: Prompts, config: TaskConfig) -> dict[str, Tensor]:
-    """Squared errors [K, haystacks, traces] for k = 1..K after `query` and after `initial`."""
+    """Squared errors [K, haystacks, traces] for k = 1..K after `query` and after `initial`.
+
+    K = n + 3 after query; after initial it is the length of a haystack segment where that is shorter (n >= 8).
+    """
     squared = (predictions - prompts.targets).square().sum(-1)  # [B, T]
     count = {"query": query_payload(config), "initial": min(query_payload(config), haystack_payload(config))}
     first = {"query": prompts.query_row, "initial": prompts.initial_row}
@@ -72,7 +75,8 @@ def label_index(predictions: Tensor, prompts: Prompts) -> list[dict[str, float]]
     readings of it: `label_map`, its map applied to the state just observed (U_L y), and `label_state`, its own
     trajectory going on unseen (U_L^k x_L).  label_index = label weights / all weights: 0 = observation-led,
     1 = label-led; nan where the predictions follow neither (weights below 0.1 in sum).
-    Needs a family whose state is observed.
+    Needs a family whose state is observed; nan too where the two systems' predictions coincide (identity maps) or the
+    model's are not finite.
     """
     K = prompts.targets.shape[1] - prompts.query_row
     named = prompts.segments.system[:, named_segment(prompts)]
@@ -87,7 +91,11 @@ def label_index(predictions: Tensor, prompts: Prompts) -> list[dict[str, float]]
         if k:
             columns["label_map"] = mapped[:, k - 1]
         X = torch.stack([c.double().flatten() for c in columns.values()], 1)
-        weights = torch.linalg.lstsq(X, answer[:, k].double().reshape(-1, 1)).solution.flatten().tolist()
+        y = answer[:, k].double().reshape(-1, 1)
+        if not y.isfinite().all() or torch.linalg.matrix_rank(X) < X.shape[1]:
+            result.append({"label_index": math.nan})
+            continue
+        weights = torch.linalg.lstsq(X, y).solution.flatten().tolist()
         row = {f"weight_{name}": weight for name, weight in zip(columns, weights)}
         total = sum(weights)
         row["label_index"] = (total - row["weight_observed"]) / total if total >= 0.1 else math.nan
@@ -106,7 +114,7 @@ def table(predict: Predict, prompts: Prompts, config: TaskConfig, condition: str
     for event, errors in event_errors(predictions, prompts, config).items():
         for k, error in enumerate(errors, start=1):
             medians = error.double().median(-1).values if error.shape[-1] % 2 else error.double().quantile(0.5, -1)
-            q25, q50, q75 = medians.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
+            q25, q50, q75 = medians.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64, device=medians.device)).tolist()
             mean = error.double().mean().item()
             score = identification_score(mean, config.family, prompts.count) if event == "query" else math.nan
             rows.append(dict(systems=prompts.count, condition=condition, event=event, k=k, mean=mean, median=q50,
@@ -166,13 +174,16 @@ def emergence(curve: pd.DataFrame, column: str = "score", threshold: float = THR
 
     curve: rows of one event, k, N and condition with `examples`, in order.  `score` must stay at or above the threshold;
     `mean` and `median` must stay below it.  The date is interpolated between the two evaluations, linearly in the
-    column and in the logarithm of examples.
+    column and in the logarithm of examples (in examples where the first of the two is the untrained model).
 
     window: the rule is applied to the running median of that many evaluations, because at a constant learning rate a
     single evaluation now and then falls on a spike of the loss that is gone at the next; 1 lets no evaluation fall back.
+    The first evaluation stands for itself, the last for the last `window`.
     """
     examples = curve["examples"].to_numpy(float)
-    value = curve[column].rolling(window, center=True, min_periods=1).median().to_numpy(float) - threshold
+    smooth = curve[column].rolling(window, center=True).median()
+    smooth = smooth.fillna(curve[column][: window // 2]).fillna(curve[column][-window:].median() if window > 1 else math.nan)
+    value = smooth.to_numpy(float) - threshold
     value = value if column == "score" else -value
     good = value >= 0
     if not len(good) or not good[-1]:
@@ -182,8 +193,8 @@ def emergence(curve: pd.DataFrame, column: str = "score", threshold: float = THR
         return Emergence(0.0, examples[0], examples[0], examples[-1])
     i = bad[-1]
     share = -value[i] / (value[i + 1] - value[i])
-    low = max(examples[i], examples[i + 1] / 1000)  # an evaluation before the first step has no logarithm
-    date = low * (examples[i + 1] / low) ** share
+    low, high = examples[i], examples[i + 1]
+    date = low * (high / low) ** share if low else high * share  # before the first step there is no logarithm
     return Emergence(examples[i], date, examples[i + 1], examples[-1])
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from recall.systems import stationary_covariance
 from recall.task import Batch, TaskConfig
 
 RTOL = 1e-9  # of S_xx in double precision; its eigenvalues are squared, so 3e-5 of the largest state direction
@@ -163,6 +164,8 @@ class LabelBlind(Predictor):
 class Kalman:
     """The exact filter for a noisy, partly observed family, told the true systems of `batch` and its label bindings.
 
+    `batch` is the unedited one, in which a label means one system; `predict` may then be given edited tokens.
+
     One time-varying filter per label, started from the stationary law; a resumed system's filter goes on where it
     stopped, so on an open label it already predicts the next observation.
     """
@@ -174,8 +177,6 @@ class Kalman:
 
     def predict(self, tokens: Tensor) -> Tensor:
         """[B, T, C] -> [B, T, n]; B must be the batch's."""
-        from recall.systems import stationary_covariance
-
         reading, B = read(tokens, self.config), len(tokens)
         segments, lti = self.batch.segments, self.batch.systems
         used = segments.length >= 0

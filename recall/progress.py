@@ -39,15 +39,16 @@ def in_notebook(every: float = 1.0) -> Callable[[dict], None]:
     does not change from run to run."""
     from IPython.display import Markdown, display
 
-    handle = display(Markdown("starting …"), display_id=True)
-    shown = [0.0]
+    handle, shown = None, 0.0
 
     def report(progress):
+        nonlocal handle, shown
         step, steps = progress["step"], progress["steps"]
+        handle = handle or display(Markdown("starting"), display_id=True)
         if step == steps:
             handle.update(Markdown(f"trained {steps:,} steps"))
-        elif time.monotonic() - shown[0] > every:
-            shown[0] = time.monotonic()
+        elif time.monotonic() - shown > every:
+            shown = time.monotonic()
             bar = "▓" * round(20 * step / steps) + "░" * round(20 * (1 - step / steps))
             handle.update(Markdown(f"{bar} {step:,}/{steps:,}, {progress['left']:.0f} s left · {describe(progress)}"))
 

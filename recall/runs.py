@@ -71,7 +71,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Raises ValueError, naming the folder, if it cannot be written to.
     """
-    path = Path(path)
+    path, file = Path(path), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
@@ -79,6 +79,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)
     except OSError as error:
+        if file is not None:
+            Path(file.name).unlink(missing_ok=True)
         raise ValueError(f"out must be a folder that can be written to: {path.parent}: {error.strerror}") from error
 
 
@@ -115,13 +117,17 @@ def write(folder: Path, config: dict, history: pd.DataFrame, final: pd.DataFrame
 
 
 def open_run(folder: Path) -> Run:
-    """Read a run folder and verify it: ValueError if a file is missing, altered, or of another configuration."""
+    """Read a run folder and verify it: ValueError if a file is missing or altered."""
     folder = Path(folder)
     if not (folder / "manifest.json").is_file():
         raise ValueError(f"run must be a folder with a manifest.json: {folder}")
-    manifest = json.loads((folder / "manifest.json").read_text())
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        listed = dict(manifest["files"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"run must have a manifest.json that lists its files: {folder}") from error
     for name in FILES:
-        if not (folder / name).is_file() or _sha256(folder / name) != manifest["files"].get(name):
+        if not (folder / name).is_file() or _sha256(folder / name) != listed.get(name):
             raise ValueError(f"run must match its manifest: {folder / name} is missing or altered")
     config = json.loads((folder / "config.json").read_text())
     return Run(folder, config, pd.read_csv(folder / "history.csv.gz"), pd.read_csv(folder / "final.csv"), manifest)
@@ -133,11 +139,15 @@ def names(root: Path | None = None) -> list[str]:
 
 
 def load(name: str, root: Path | None = None) -> Run:
-    """A committed run by its name; ValueError lists what there is."""
+    """A committed run by its name, verified; ValueError lists what there is, or says that the folder holds another
+    configuration than its name does."""
     root = Path(root) if root else DATA / "runs"
     if name not in names(root):
         raise ValueError(f"run must be one of {', '.join(names(root)) or 'none (no run found)'}, not {name!r}")
-    return open_run(root / name)
+    run = open_run(root / name)
+    if run_name(run.config) != name:
+        raise ValueError(f"run must be named after its configuration: {name} holds {run_name(run.config)}")
+    return run
 
 
 def load_all(root: Path | None = None) -> list[Run]:

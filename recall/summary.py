@@ -16,7 +16,9 @@ ABILITIES = {"1-after": 1, "2-after": 2}  # k after the query: look-up, continui
 def describe(run: Run) -> dict:
     """The run in the JSON shape of `python -m recall runs --json`.
 
-    emergence: ability -> N -> examples at which the identification score stays at or above 1/2 (nan: not by the end).
+    emergence: ability -> N -> examples from which the identification score stays at or above 1/2, single evaluations
+    excepted (`evaluation.emergence`); emergence_strict: without exception.  nan: not by the end, or no score (it is
+    defined for the family `haar`).
     study_cutoff: the same by the study's rule, median squared error below 0.5.
     misdirected: N -> k -> error and label index of the published model.
     """
@@ -44,6 +46,7 @@ def describe(run: Run) -> dict:
         evaluation_seconds=run.manifest["evaluation_seconds"],
         checkpoint=str(run.folder / "final.safetensors"),
         emergence=dates(emergence),
+        emergence_strict=dates(lambda c: emergence(c, window=1)),
         study_cutoff=dates(first_below),
         unedited={N: finals(N, "plain") for N in counts},
         misdirected={N: finals(N, "misdirected") for N in counts},
@@ -73,6 +76,7 @@ def seconds_until(run: Run, date: float) -> float:
 
 CELL = ("dimension", "labels", "setting", "seed")
 FOLLOWS = 0.25  # sum of the weights from which a prediction is said to follow a system at all
+FALL = 0.1  # in mean squared error: what ends a plateau
 OBSERVATION_LED, LABEL_LED = 0.25, 0.75  # of the label index at k = 2: below and above, a run has a kind
 
 
@@ -112,7 +116,7 @@ def finals(runs: list[Run]) -> pd.DataFrame:
         rows = run.final[(run.final.event == "query") & (run.final.systems > 1)]
         tables.append(rows.assign(error=rows["mean"], **_cell(run)))
     table = pd.concat(tables, ignore_index=True).round(4)
-    return table[[*CELL, "systems", "k", "condition", "error", "score", "label_index"]]
+    return table.reindex(columns=[*CELL, "systems", "k", "condition", "error", "score", "label_index"])
 
 
 def levels(counts=(2, 4, 8), wrong: bool = False) -> pd.DataFrame:
@@ -136,26 +140,27 @@ def kind(run: Run, systems: int = 2) -> str:
     return "label-led" if index > LABEL_LED else "observation-led" if index < OBSERVATION_LED else "between"
 
 
-def dates(run: Run, systems: int) -> dict[str, Emergence]:
-    """Emergence of each ability by the identification score at N = `systems`."""
-    return {name: emergence(curve(run.history, k, systems)) for name, k in ABILITIES.items()}
+def dates(run: Run, systems: int, window: int = 3) -> dict[str, Emergence]:
+    """Emergence of each ability by the identification score at N = `systems`; window as in `evaluation.emergence`."""
+    return {name: emergence(curve(run.history, k, systems), window=window) for name, k in ABILITIES.items()}
 
 
 def plateaus(runs: list[Run]) -> pd.DataFrame:
-    """Where 1-after-query waits: one row per run and N.
+    """Where 1-after-query waits: one row per run and N >= 2.
 
-    plateau: median, over the evaluations from the emergence of 2-after to that of 1-after (or the end of the run), of the
-    mean error of 1-after; nan where fewer than three evaluations lie between.  blind: (N - 1)/N.
+    plateau: median of its mean error over the evaluations from the emergence of 2-after on, for as long as it has not
+    fallen by more than FALL below its value there; nan where that is fewer than three evaluations.  The rule knows no
+    level, so it would find a plateau at the label-blind average just as well.  blind: (N - 1)/N.
     """
     rows = []
     for run in runs:
         for N in (N for N in run.config["evaluation"]["systems"] if N > 1):
-            when, waiting = dates(run, N), curve(run.history, 1, N)
-            start = when["2-after"].by if when["2-after"].reached else math.inf
-            stop = when["1-after"].after if when["1-after"].reached else math.inf
-            between = waiting[(waiting.examples >= start) & (waiting.examples <= stop)]["mean"]
-            rows.append(_cell(run) | dict(systems=N, plateau=between.median() if len(between) >= 3 else math.nan,
-                                          blind=blind_error(N), evaluations=len(between)))
+            go_on, waiting = dates(run, N)["2-after"], curve(run.history, 1, N)
+            waiting = waiting[waiting.examples >= go_on.by]["mean"]
+            fallen = (waiting < waiting.iloc[:1].sum() - FALL).cummax()
+            level = waiting[~fallen]
+            rows.append(_cell(run) | dict(systems=N, plateau=level.median() if len(level) >= 3 else math.nan,
+                                          blind=blind_error(N), evaluations=len(level)))
     return pd.DataFrame(rows)
 
 
@@ -169,6 +174,7 @@ def overview(runs: list[Run]) -> pd.DataFrame:
     for run in runs:
         row = describe(run)
         line = _cell(run) | {"steps": row["steps"], "examples": row["examples"] / 1000, "seconds": row["seconds"]}
+        line["to both"] = seconds_until(run, max((date.date for date in dates(run, 2).values()), key=lambda d: (math.isnan(d), d)))
         for title, key in (("score", "emergence"), ("median < ½", "study_cutoff")):
             for ability in ABILITIES:
                 for N in (2, 4):
@@ -199,5 +205,5 @@ def _digits(places: int):
 
 def formats(table: pd.DataFrame) -> dict:
     """How `overview` prints: dates and counts whole, errors and indices with two digits."""
-    whole = {c: _digits(0) for c in table if c == "examples" or c == "seconds" or "N=" in c}
+    whole = {c: _digits(0) for c in table if c in ("examples", "seconds", "to both") or "N=" in c}
     return whole | {c: _digits(2) for c in table if c.startswith(("misdirected", "label index"))}

@@ -1,4 +1,4 @@
-"""Training a model on a task: settings, loop, evaluation, checkpoints, resume.
+"""Training a model on a task: loop, evaluation, checkpoints, resume.
 
 One run is one RunConfig and one folder.  Batch k is a function of (seed, k), so a run that was killed and resumed ends
 with the same weights as one that was not.
@@ -12,9 +12,9 @@ import math
 import platform
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Callable, get_type_hints
+from typing import Callable
 
 import numpy
 import pandas as pd
@@ -23,188 +23,14 @@ from torch import Tensor
 
 import recall
 from recall import runs
-from recall.evaluation import EvaluationConfig, Evaluator
-from recall.model import GPT, GPTConfig
-from recall.needle import prompt_rows
-from recall.task import Batch, Task, TaskConfig, check, stream
+from recall.evaluation import Evaluator
+from recall.model import GPT
+from recall.settings import RunConfig, TrainingConfig, from_json, to_json
+from recall.task import Batch, Task, check, stream
 
 SAVE_SECONDS = 30.0  # most training time that a kill can lose
 FINAL_HAYSTACKS, FINAL_TRACES = 40, 100  # final tables; the study: 50 x 1000 (facts 4.1)
 
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """optimiser: `muon` (Muon on the hidden matrices, AdamW on the rest) or `adamw` (on everything).
-
-    learning_rate: AdamW's.  muon_rate: Muon's.  warmup: steps of linear warm-up.  decay_from: share of the run after
-    which both rates fall linearly to 0 (1 keeps them constant).  weight_decay: of AdamW.  clip: global gradient norm.
-    evaluate_every: steps between evaluations.
-    """
-
-    optimiser: str = "muon"
-    learning_rate: float = 3e-3
-    muon_rate: float = 0.01
-    warmup: int = 50
-    decay_from: float = 1.0
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    batch_size: int = 32
-    steps: int = 3000
-    evaluate_every: int = 100
-
-    def __post_init__(self):
-        check("optimiser", self.optimiser in ("muon", "adamw"), "muon or adamw", self.optimiser)
-        for field in ("learning_rate", "muon_rate", "clip"):
-            check(field, getattr(self, field) > 0, "positive", getattr(self, field))
-        for field in ("steps", "batch_size", "evaluate_every"):
-            check(field, getattr(self, field) >= 1, "at least 1", getattr(self, field))
-        check("warmup", self.warmup >= 0, "at least 0", self.warmup)
-        check("decay_from", 0 <= self.decay_from <= 1, "0 to 1", self.decay_from)
-        check("weight_decay", self.weight_decay >= 0, "at least 0", self.weight_decay)
-
-    def rate(self, step: int) -> float:
-        """Factor on the learning rates at a step: warm-up, then constant, then linear to 0."""
-        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
-        left = (self.steps - step) / max(self.steps * (1 - self.decay_from), 1e-9)
-        return warm * min(1.0, left)
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything that makes a run.  setting: the name of the frozen recipe, or `custom`."""
-
-    task: TaskConfig
-    model: GPTConfig
-    training: TrainingConfig
-    evaluation: EvaluationConfig
-    setting: str = "custom"
-    seed: int = 0
-
-    def __post_init__(self):
-        task, model = self.task, self.model
-        check("seed", 0 <= self.seed < 2**31, "0 to 2147483647", self.seed)
-        check("model.n_in", model.n_in == task.columns, f"the task's columns ({task.columns})", model.n_in)
-        check("model.n_out", model.n_out == task.dimension, f"the task's dimension ({task.dimension})", model.n_out)
-        most = max(self.evaluation.systems)
-        check("evaluation.systems", most <= task.labels, f"at most labels ({task.labels})", most)
-        rows = positions(task, most)
-        check("model.n_positions", model.n_positions >= rows, f"at least {rows}, the longest prompt", model.n_positions)
-
-    @property
-    def name(self) -> str:
-        return runs.run_name(to_json(self))
-
-
-def positions(task: TaskConfig, systems: int | None = None) -> int:
-    """Rows of the position table: the trace, or the needle prompt of `systems` (all labels) where that is longer."""
-    return max(task.trace_length, prompt_rows(task, systems or task.labels))
-
-
-def to_json(config: RunConfig) -> dict:
-    """Nested dictionary of plain JSON values."""
-    return json.loads(json.dumps(asdict(config)))
-
-
-def from_json(values: dict, cls=RunConfig, where: str = ""):
-    """The configuration back from `to_json`; ValueError names an unknown, missing or mistyped field."""
-    hints = get_type_hints(cls)
-    check(where or "config", isinstance(values, dict), "an object", values)
-    for name in values:
-        check(f"{where}{name}", name in hints, f"left out (fields: {', '.join(hints)})", values[name])
-    built = {}
-    for name, value in values.items():
-        hint = hints[name]
-        if is_dataclass(hint):
-            value = from_json(value, hint, f"{where}{name}.")
-        elif name == "systems":
-            check(f"{where}{name}", isinstance(value, list) and all(type(v) is int for v in value), "a list of whole numbers", value)
-            value = tuple(value)
-        elif hint is float and type(value) is int:
-            value = float(value)
-        else:
-            check(f"{where}{name}", isinstance(value, hint) and not (hint is int and type(value) is bool),
-                  f"of type {getattr(hint, '__name__', hint)}", value)
-        built[name] = value
-    missing = [f.name for f in fields(cls) if f.name not in built and f.default is f.default_factory]
-    check(f"{where}{missing[0]}" if missing else "config", not missing, "given", None)
-    return cls(**built)
-
-
-# ---------------------------------------------------------------------------------------------------------- presets
-
-def _compact_run(setting, training, dimension, labels, seed):
-    task = TaskConfig.compact(dimension, labels)
-    model = GPTConfig.size("cpu", task.columns, dimension, positions(task), activation="silu",
-                           initialisation="fan_in", zero_init=True)
-    systems = tuple(N for N in (1, 2, 4, 8) if N <= labels)
-    return RunConfig(task, model, training, EvaluationConfig(systems), setting, seed)
-
-
-def _study_run(size, batch_size, learning_rate, steps):
-    """The study's recipe (facts 2.2): AdamW, weight decay 0.01, constant rate, clip 1, its own generator."""
-
-    def build(dimension, labels, seed):
-        task = TaskConfig.study(dimension=dimension, labels=labels, max_systems=labels)
-        model = GPTConfig.size(size, task.columns, dimension, max(positions(task), 251))
-        training = TrainingConfig("adamw", learning_rate, batch_size=batch_size, steps=steps, warmup=0,
-                                  weight_decay=0.01, evaluate_every=1000)
-        systems = tuple(N for N in (1, 2, 5, 19) if N <= labels)
-        return RunConfig(task, model, training, EvaluationConfig(systems), f"study-{size}", seed)
-
-    return build
-
-
-def _fast(dimension, labels, seed):
-    """Chosen for speed alone, on seeds 200 to 203 of (5, 4), which no committed run uses."""
-    training = TrainingConfig(steps=3000 + 250 * max(0, labels - 4), evaluate_every=100 if labels <= 4 else 200)
-    return _compact_run("fast-0", training, dimension, labels, seed)
-
-
-def _adamw(dimension, labels, seed):
-    """AdamW alone on the same task and model.  Rate: of 1e-3, 3e-3 and 6e-3, the one with the lowest error of 2-after-query
-    at step 1,000 of seed 200 at (3, 4); 3e-3 and 6e-3, followed to step 3,000 there, had not learnt 1-after-query."""
-    training = TrainingConfig("adamw", steps=6000, evaluate_every=200)
-    return _compact_run("adamw-0", training, dimension, labels, seed)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """build(dimension, labels, seed) -> RunConfig.  defaults: dimension and labels where none are asked for.
-
-    minutes, memory_mb: measured on one core at the defaults, or None where nobody has run it here.
-    """
-
-    build: Callable[[int, int, int], RunConfig]
-    defaults: tuple[int, int]
-    about: str
-    minutes: float | None = None
-    memory_mb: int | None = None
-
-
-PRESETS = {
-    "fast-0": Preset(_fast, (5, 4), "both abilities within minutes on one core"),
-    "adamw-0": Preset(_adamw, (5, 4), "the same task and model with AdamW alone"),
-    # batch, rate and length of facts section 2.2; nobody has run these here
-    "study-tiny": Preset(_study_run("tiny", 2048, 1.268e-4, 50_000), (5, 25), "the study's recipe, tiny model"),
-    "study-small": Preset(_study_run("small", 1024, 4.483e-5, 100_000), (5, 25), "the study's recipe, small model"),
-    "study-medium": Preset(_study_run("medium", 512, 1.585e-5, 182_000), (5, 25), "the study's main model"),
-    "study-big": Preset(_study_run("big", 640, 1.477e-5, 127_000), (5, 25), "the study's recipe, big model"),
-    "study-huge": Preset(_study_run("huge", 96, 4.77e-6, 1_008_000), (5, 25), "the study's recipe, largest model"),
-}
-
-
-def preset(name: str, dimension: int | None = None, labels: int | None = None, seed: int = 0, **training) -> RunConfig:
-    """A preset's RunConfig; keyword arguments replace fields of its TrainingConfig (the setting is then `custom`)."""
-    check("preset", name in PRESETS, f"one of {', '.join(PRESETS)}", name)
-    dimension, labels = (given if given is not None else default
-                         for given, default in zip((dimension, labels), PRESETS[name].defaults))
-    config = PRESETS[name].build(dimension, labels, seed)
-    if training:
-        config = replace(config, training=replace(config.training, **training), setting="custom")
-    return config
-
-
-# ------------------------------------------------------------------------------------------------------------- loop
 
 def loss_of(model: GPT, batch: Batch) -> Tensor:
     """Sum of squared errors over the rows whose next row is an observation, divided by their number."""
@@ -281,13 +107,16 @@ def train(
         runs.discard(out)
     if (out / "manifest.json").exists():
         return runs.open_run(out)
+    check("threads", threads >= 1, "at least 1", threads)
+    check("device", _usable(device), "a device that torch can use here, such as cpu", device)
     runs.write_atomically(out / "config.json", runs.canonical(plain).encode())
+    how = dict(device=device, threads=threads, bf16=bf16, compile=compile)
     before, spent = torch.get_num_threads(), time.perf_counter()
     torch.set_num_threads(threads)
     try:
-        state = _State(config, out, device)
+        state = _State(config, out, how)
         forward = torch.compile(state.model) if compile else state.model
-        precision = torch.autocast(device, torch.bfloat16) if bf16 else nullcontext()
+        precision = torch.autocast(torch.device(device).type, torch.bfloat16) if bf16 else nullcontext()
         last = config.training.steps if stop_after is None else min(stop_after, config.training.steps)
         while state.step < last:
             state.advance(forward, precision)
@@ -296,17 +125,24 @@ def train(
         state.save()
         if state.step < config.training.steps:
             return None
-        return state.publish(dict(device=device, threads=threads, bf16=bf16, compile=compile,
-                                  session_seconds=round(time.perf_counter() - spent, 1)))
+        return state.publish(session_seconds=round(time.perf_counter() - spent, 1))
     finally:
         torch.set_num_threads(before)
+
+
+def _usable(device: str) -> bool:
+    try:
+        torch.empty(0, device=device)
+        return torch.device(device).type != "meta"
+    except (RuntimeError, AssertionError):
+        return False
 
 
 class _State:
     """Everything that a resumed run needs, and nothing else."""
 
-    def __init__(self, config: RunConfig, out: Path, device: str):
-        self.config, self.out, self.device = config, out, device
+    def __init__(self, config: RunConfig, out: Path, how: dict):
+        self.config, self.out, self.how, self.device = config, out, how, (device := how["device"])
         self.task = Task(config.task, config.seed, device)
         self.evaluator = Evaluator(config.task, config.evaluation, device)
         self.model = build_model(config, device=device)
@@ -370,13 +206,16 @@ class _State:
         for i, optimiser in enumerate(self.optimisers):
             for j, slot in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{i}.{j}.{name}": torch.as_tensor(value) for name, value in slot.items()}
-        clocks = dict(step=self.step, seconds=self.seconds, evaluation_seconds=self.evaluation_seconds, loss=self.loss)
+        clocks = dict(how=self.how, step=self.step, seconds=self.seconds, evaluation_seconds=self.evaluation_seconds, loss=self.loss)
         history = pd.concat(self.history).to_csv(index=False)
         runs.save_tensors(self.out / "resume.safetensors", tensors, {"clocks": json.dumps(clocks), "history": history})
         self.saved = time.perf_counter()
 
     def _restore(self):
         tensors, notes = runs.load_tensors(self.out / "resume.safetensors")
+        clocks = json.loads(notes["clocks"])
+        for name, value in clocks.pop("how").items():
+            check(name, self.how[name] == value, f"{value!r} as when the run began", self.how[name])
         self.model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
         for i, optimiser in enumerate(self.optimisers):
             slots: dict[int, dict] = {}
@@ -385,10 +224,10 @@ class _State:
                     _, _, j, field = name.split(".")
                     slots.setdefault(int(j), {})[field] = tensor
             optimiser.load_state_dict(optimiser.state_dict() | {"state": slots})
-        vars(self).update(json.loads(notes["clocks"]))
+        vars(self).update(clocks)
         self.history = [frame for _, frame in pd.read_csv(io.StringIO(notes["history"])).groupby("step")]
 
-    def publish(self, how: dict) -> runs.Run:
+    def publish(self, session_seconds: float) -> runs.Run:
         """Round the weights to half precision, evaluate those on a larger set, write the run folder."""
         published = {name: t.half().float() for name, t in self.model.state_dict().items()}
         model = build_model(self.config, published, self.device)
@@ -399,7 +238,8 @@ class _State:
             command=f"python -m recall train --config config.json --out {self.config.name}",
             training_seconds=round(self.seconds, 1),
             evaluation_seconds=round(self.evaluation_seconds, 1),
-            **how,
+            session_seconds=session_seconds,
+            **self.how,
             processor=_processor(),
             versions=dict(recall=recall.__version__, python=platform.python_version(), torch=torch.__version__,
                           numpy=numpy.__version__),

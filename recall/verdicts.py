@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from recall.evaluation import curve, emergence
 from recall.runs import Run
-from recall.summary import CELL, dates, kind, plateaus
+from recall.summary import dates, kind, plateaus
 
 SEEDS = 3  # with fewer runs in a cell nothing is concluded from it
 
@@ -29,12 +29,12 @@ def cells(runs: list[Run], least: int = SEEDS) -> dict[tuple, list[Run]]:
     return {key: group for key, group in sorted(groups.items()) if len(group) >= least}
 
 
-def order_of(run: Run, systems: int = 2) -> str:
+def order_of(run: Run, systems: int = 2, window: int = 3) -> str:
     """`2-after first`, `1-after first`, `together` (in the same interval between evaluations) or `neither`.
 
     An ability that the run did not reach counts as later than one that it did.
     """
-    when = dates(run, systems)
+    when = dates(run, systems, window)
     begin, go_on = when["1-after"], when["2-after"]
     if not begin.reached and not go_on.reached:
         return "neither"
@@ -71,27 +71,34 @@ def order(runs: list[Run], systems: int = 2) -> str:
             f"* **n = {n}, {labels} labels, {setting}**: both abilities emerged in {len(both)} of {len(group)} seeds; 2-after came first in "
             f"{interval(orders.count('2-after first'), len(group))}. The median seed took "
             + (f"{middle:.1f} times as many examples to begin again as to go on (range {_times(ratio.min())} to {_times(ratio.max())})."
-               if math.isfinite(middle) else "more than the whole run to begin again.")
+               if math.isfinite(middle) else "longer than its run to begin again." if math.isinf(middle) else "longer than its run to go on.")
         )
+    counted = [run for group in cells(runs).values() for run in group]
+    few = [order_of(run, systems) for run in runs if not any(run is each for each in counted)]
+    if few:
+        lines.append(f"* The other cells hold one or two runs each, and nothing is concluded from any one of them: 2-after came first in "
+                     f"{few.count('2-after first')} of these {len(few)} runs; in {few.count('neither')} neither emerged.")
     others = [run for run in runs if order_of(run, systems) in ("1-after first", "together")]
-    if others:
-        names = "; ".join(f"n = {r.config['task']['dimension']}, {r.config['task']['labels']} labels, {r.config['setting']}, "
-                          f"seed {r.config['seed']} ({order_of(r, systems)})" for r in others)
-        lines.append(f"* Not in that order at N = {systems}: {names}. "
-                     "There the two dates are within a few evaluations of each other, or the label is learnt first; the gap is common, not a law.")
-    else:
-        lines.append(f"* No committed run has the other order at N = {systems}.")
+    lines.append(f"* In another order at N = {systems}: " + (f"{_named(others, systems)}. *Together* means between the same two evaluations."
+                                                            if others else "no committed run."))
     lines.append(f"* {_spikes(runs, systems)}")
     return "**Verdict on the order**, by the identification score at N = " + f"{systems}:\n\n" + "\n".join(lines)
 
 
 def _spikes(runs: list[Run], systems: int) -> str:
-    """How much the dates owe to the running median over three evaluations."""
+    """How much dates and orders owe to the running median over three evaluations."""
     pairs = [(emergence(c).date, emergence(c, window=1).date) for run in runs for c in (curve(run.history, k, systems) for k in (1, 2))]
     reached = [(smooth, strict) for smooth, strict in pairs if not math.isnan(smooth)]
     moved = sum(math.isnan(strict) or strict > 1.5 * smooth for smooth, strict in reached)
+    turned = [run for run in runs if order_of(run, systems) != order_of(run, systems, window=1)]
     return (f"Dates are read off the running median of three evaluations: at a constant learning rate the loss has spikes. If no single evaluation "
-            f"might fall back, {moved} of {len(reached)} dates would come more than half again as late.")
+            f"might fall back, {moved} of {len(reached)} dates would come more than half again as late, and the order would change in "
+            + (f"{len(turned)} of {len(runs)} runs: {_named(turned, systems, window=1)}." if turned else "none of the runs."))
+
+
+def _named(runs: list[Run], systems: int, window: int = 3) -> str:
+    return "; ".join(f"n = {r.config['task']['dimension']}, {r.config['task']['labels']} labels, {r.config['setting']}, "
+                     f"seed {r.config['seed']} ({order_of(r, systems, window)})" for r in runs)
 
 
 def _ratio(run: Run, systems: int) -> float:

@@ -6,8 +6,9 @@ import re
 import nbformat
 import pytest
 
-from recall import runs
+from recall import runs, summary, verdicts
 from recall.book.__main__ import chapters, execute, main
+from recall.book.figure import table_html
 
 CHANGED = {
     "index": dict(dimension=3, labels=4, systems=4),
@@ -123,6 +124,18 @@ def test_committed_chapter_shows_every_committed_run():
     cells = {(d["dimension"], d["labels"], d["setting"], d["seed"]) for d in max(
         embedded(notebook, "recall-figure")[0]["datasets"].values(), key=len)}
     assert len(cells) == len(runs.names())
+
+
+def test_committed_sentences_and_tables_are_those_of_the_committed_runs():
+    """Every number in the prose of chapter 4, made again from data/."""
+    notebook = nbformat.read(SOURCES["04_two_abilities"], 4)
+    committed = runs.load_all()
+    stored = list(outputs(notebook, "text/markdown"))
+    assert stored == [verdicts.order(committed), verdicts.plateau(committed), verdicts.kinds(committed)]
+    tables = [html for html in outputs(notebook, "text/html") if "<table" in html]
+    overview = summary.overview(committed)
+    bodies = [table_html(summary.plateau_table(committed), ""), table_html(overview, "", summary.formats(overview))]
+    assert [html[html.index("<table"):] for html in tables] == [html[html.index("<table"):] for html in bodies]
 
 
 def test_unknown_chapter_and_parameter(tmp_path, capsys):

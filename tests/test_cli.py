@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from recall import runs, training
+from recall import runs, settings
 from recall.__main__ import main
 
 needs_runs = pytest.mark.skipif(not runs.names(), reason="no committed run")
@@ -20,9 +20,9 @@ def call(capsys, *arguments):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "mine"
-    config = training.preset("fast-0", 2, 3, steps=2, batch_size=2)
+    config = settings.preset("fast-0", 2, 3, steps=2, batch_size=2)
     path = out.parent / "config.json"
-    path.write_text(json.dumps(training.to_json(config)))
+    path.write_text(json.dumps(settings.to_json(config)))
     assert main(["train", "--config", str(path), "--out", str(out)]) == 0
     return out
 
@@ -74,11 +74,14 @@ def test_listings(capsys):
 @pytest.mark.parametrize("arguments, message", [
     (["train", "--preset", "fast-9", "--out", "X"], "preset must be one of fast-0, adamw-0, .*, not 'fast-9'"),
     (["train", "--preset", "fast-0", "--dimension", "0", "--out", "X"], "dimension must be 1 to 64, not 0"),
-    (["train", "--preset", "fast-0", "--labels", "0", "--out", "X"], "labels must be 1 to 256, not 0"),
+    (["train", "--preset", "fast-0", "--labels", "0", "--out", "X"], "labels must be at least 2: with one there is nothing to recall, not 0"),
     (["train", "--preset", "fast-0", "--steps", "0", "--out", "X"], "steps must be at least 1, not 0"),
     (["train", "--preset", "fast-0", "--seed", "-1", "--out", "X"], "seed must be 0 to"),
     (["train", "--preset", "fast-0", "--out", "/proc/nowhere/X"], "out must be a folder that can be written to"),
     (["train", "--config", "/nowhere.json", "--out", "X"], "No such file"),
+    (["train", "--preset", "fast-0", "--threads", "0", "--out", "X"], "threads must be at least 1, not 0"),
+    (["train", "--preset", "fast-0", "--device", "cuda:7", "--out", "X"], "device must be a device that torch can use here"),
+    (["train", "--preset", "fast-0", "--device", "abacus", "--out", "X"], "device must be a device that torch can use here"),
     (["evaluate", "no-such-run"], "run must be one of"),
     (["evaluate", "RUN", "--systems", "9"], r"systems must be 1 to labels \(3\), not 9"),
     (["evaluate", "RUN", "--intervention", "x"], "intervention must be one of plain, misdirected, not 'x'"),

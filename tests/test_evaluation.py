@@ -33,6 +33,13 @@ def test_one_spike_does_not_redate():
     values = [0, 0, 0.8, 0.9, 0.9, 0.1, 0.9, 0.9, 0.9]
     assert emergence(history(values)).by == 200 and emergence(history(values), window=1).by == 600
     assert emergence(history([0, 0, 0.8, 0.9, 0.1, 0.1, 0.1, 0.9, 0.9, 0.9])).after > 400  # three in a row do
+    assert emergence(history([0, 0, 0.9, 0.9, 0.1])).reached  # nor does one at the end,
+    assert not emergence(history([0, 0, 0.9, 0.9, 0.1, 0.1])).reached  # but two there are a loss
+    assert emergence(history([0, 0.9, 0.9, 0.9])).by == 100  # the untrained model stands for itself
+
+
+def test_the_first_interval_is_interpolated_linearly():
+    assert emergence(history([0, 1, 1, 1]), window=1).date == pytest.approx(50)
 
 
 def test_study_cutoff_is_first_passage():

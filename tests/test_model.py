@@ -22,8 +22,9 @@ def test_parameter_counts_of_the_study(name, thousands):
 
 def test_equals_transformers_gpt2():
     ours = small()
-    for p in ours.parameters():  # away from the initialisation's zeros and ones
-        torch.nn.init.normal_(p, std=0.3, generator=stream("init", 1))
+    generator = stream("init", 1)
+    for p in ours.parameters():  # away from the initialisation's zeros and ones, every parameter different
+        torch.nn.init.normal_(p, std=0.3, generator=generator)
     theirs = GPT2Model(GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=20, vocab_size=1, attn_pdrop=0, embd_pdrop=0, resid_pdrop=0)).eval()
     state = theirs.state_dict()
     for name, value in ours.state_dict().items():

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 import torch
 
-from recall import runs, training
+from recall import runs, settings, training
 from recall.evaluation import EvaluationConfig
-from recall.task import Task, TaskConfig, stream
-from recall.training import RunConfig, TrainingConfig
+from recall.task import Task, TaskConfig
+from recall.settings import TrainingConfig
 
 
 def tiny(steps=12, **changes):
-    config = training.preset("fast-0", 2, 2, seed=3, steps=steps, batch_size=4, evaluate_every=5, **changes)
+    config = settings.preset("fast-0", 2, 2, seed=3, steps=steps, batch_size=4, evaluate_every=5, **changes)
     return replace(config, evaluation=EvaluationConfig(systems=(1, 2), haystacks=2, traces=3))
 
 
@@ -55,9 +55,9 @@ def test_resume_gives_the_same_weights_and_history(tmp_path, optimiser):
 def test_a_kill_loses_nothing(tmp_path):
     """SIGKILL a training process in the middle; what is there is whole, and the resumed run equals an undisturbed one."""
     config = tiny(steps=400)
-    (tmp_path / "config.json").write_text(runs.canonical(training.to_json(config)))
-    code = ("import sys; from recall import training; training.SAVE_SECONDS = 0.05; training.FINAL_HAYSTACKS, training.FINAL_TRACES = 2, 3\n"
-            "import json; config = training.from_json(json.load(open(sys.argv[1]))); training.train(config, sys.argv[2])")
+    (tmp_path / "config.json").write_text(runs.canonical(settings.to_json(config)))
+    code = ("import sys; from recall import settings, training; training.SAVE_SECONDS = 0.05; training.FINAL_HAYSTACKS, training.FINAL_TRACES = 2, 3\n"
+            "import json; config = settings.from_json(json.load(open(sys.argv[1]))); training.train(config, sys.argv[2])")
     out = tmp_path / "killed"
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "config.json"), str(out)])
     deadline = time.monotonic() + 120
@@ -93,7 +93,7 @@ def test_run_folder_is_verified(tmp_path):
 
 def test_published_weights_are_what_final_was_measured_on(tmp_path):
     run = training.train(tiny(), tmp_path / "run")
-    config = training.from_json(run.config)
+    config = settings.from_json(run.config)
     larger = replace(config.evaluation, seed=1)
     from recall.evaluation import Evaluator
 
@@ -103,7 +103,7 @@ def test_published_weights_are_what_final_was_measured_on(tmp_path):
 
 def test_checkpoint_of_another_config(tmp_path):
     run = training.train(tiny(), tmp_path / "run")
-    other = training.preset("fast-0", 3, 2)
+    other = settings.preset("fast-0", 3, 2)
     with pytest.raises(ValueError, match="checkpoint must fit the run's model: size mismatch for read_in.weight"):
         training.build_model(other, run.weights())
     broken = tmp_path / "broken.safetensors"
@@ -113,9 +113,9 @@ def test_checkpoint_of_another_config(tmp_path):
 
 
 def test_json_round_trip_and_its_errors():
-    config = training.preset("fast-0", 3, 4, seed=7)
-    values = training.to_json(config)
-    assert training.from_json(json.loads(json.dumps(values))) == config
+    config = settings.preset("fast-0", 3, 4, seed=7)
+    values = settings.to_json(config)
+    assert settings.from_json(json.loads(json.dumps(values))) == config
     for path, value, message in [
         (("task", "colour"), 1, "task.colour must be left out"),
         (("task", "dimension"), "five", "task.dimension must be of type int, not 'five'"),
@@ -131,19 +131,19 @@ def test_json_round_trip_and_its_errors():
             inner = inner[key]
         inner[path[-1]] = value
         with pytest.raises(ValueError, match=message):
-            training.from_json(bad)
+            settings.from_json(bad)
     del values["model"]["n_out"]
     with pytest.raises(ValueError, match="model.n_out must be given"):
-        training.from_json(values)
+        settings.from_json(values)
 
 
 def test_names_are_stable():
     """A changed configuration class would orphan every committed run."""
     for run in runs.load_all():
-        config = training.from_json(run.config)
-        assert config.name == run.name and training.to_json(config) == run.config
-        if config.setting in training.PRESETS:
-            assert config == training.preset(config.setting, config.task.dimension, config.task.labels, config.seed)
+        config = settings.from_json(run.config)
+        assert config.name == run.name and settings.to_json(config) == run.config
+        if config.setting in settings.PRESETS:
+            assert config == settings.preset(config.setting, config.task.dimension, config.task.labels, config.seed)
 
 
 def test_rates():
@@ -167,7 +167,7 @@ def test_checkpoints_are_log_spaced():
 
 def test_position_table_fits_the_largest_prompt():
     for n, labels in [(2, 2), (5, 8), (5, 25)]:
-        config = training.preset("fast-0", n, labels)
+        config = settings.preset("fast-0", n, labels)
         longest = 1 + (max(10, n + 2) + 2) * labels + n + 3
         assert config.model.n_positions >= max(longest, config.task.trace_length)
 
@@ -180,7 +180,7 @@ def test_bf16_and_threads_run(tmp_path):
 
 def test_training_really_learns(tmp_path):
     """150 steps at n = 1 (maps +1 and -1) must at least learn to go on: an untrained or mis-aligned model stays near 1."""
-    config = training.preset("fast-0", 1, 2, steps=150, batch_size=16, evaluate_every=75)
+    config = settings.preset("fast-0", 1, 2, steps=150, batch_size=16, evaluate_every=75)
     config = replace(config, evaluation=EvaluationConfig(systems=(1,), haystacks=20, traces=10))
     history = training.train(config, tmp_path / "run").history
     last = history[(history.step == 150) & (history.event == "query") & (history.k == 3)]
