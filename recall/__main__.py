@@ -1,4 +1,4 @@
-"""Command line: python -m recall train | evaluate | runs | presets | interventions."""
+"""Command line: python -m recall train | evaluate | distance | runs | presets | interventions."""
 
 from __future__ import annotations
 
@@ -53,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--intervention", default="plain", help="a name from `interventions`")
     evaluate.set_defaults(run=_evaluate)
 
+    distance = commands.add_parser("distance", help="nearest against farthest needle over training, into data/tables")
+    distance.add_argument("FOLDER", type=Path, nargs="+", help="run folders that still have their checkpoints")
+    distance.set_defaults(run=_distance)
+
     for name, run, about in (
         ("runs", _runs, "committed runs and when each ability emerged"),
         ("presets", _presets, "recipes for `train`"),
@@ -87,6 +91,12 @@ def _evaluate(options):
     prompts = needle_prompts(config.task, options.systems, haystacks=options.haystacks, traces=options.traces,
                              needle=options.needle, seed=options.seed)
     rows = table(training.trained_model(run).predict, prompts, config.task, options.intervention)
+    show(options, rows.to_dict("records"), pd.DataFrame)
+
+
+def _distance(options):
+    rows = pd.concat([training.needle_distance(folder) for folder in options.FOLDER])
+    runs.write_table("distance", rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 

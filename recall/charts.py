@@ -10,7 +10,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-LOOK_UP, CONTINUE, THIRD, GREY = "#d1660f", "#2f7fc1", "#2a9d6f", "#8a8a8a"
+LOOK_UP, CONTINUE, THIRD, PURPLE, GREY = "#d1660f", "#2f7fc1", "#2a9d6f", "#b05fb5", "#8a8a8a"
 ABILITIES = ["1-after-query", "2-after-query", "3-after-query"]
 ABILITY_COLOUR = alt.Scale(domain=ABILITIES, range=[LOOK_UP, CONTINUE, THIRD])
 ABILITY_DASH = alt.Scale(domain=ABILITIES, range=[[1, 0], [6, 3], [2, 2]])
@@ -37,13 +37,14 @@ def choice(name: str, words: str, options: list, value) -> alt.Parameter:
     return alt.param(name=f"pick_{name}", value=value, bind=alt.binding_select(options=options, name=words))
 
 
-def _rules(levels: pd.DataFrame, where=None) -> alt.LayerChart:
-    """Dashed horizontal lines with a name at the right end; levels: columns level, words (and what `where` filters)."""
+def _rules(levels: pd.DataFrame, where=None, below: bool = False) -> alt.LayerChart:
+    """Dashed horizontal lines, each named at its right end, above it or below; levels: columns level, words (and what
+    `where` filters)."""
     base = alt.Chart(levels)
     for condition in where or []:
         base = base.transform_filter(condition)
     rule = base.mark_rule(strokeDash=[4, 4], color=GREY).encode(y="level:Q")
-    words = base.mark_text(align="right", baseline="bottom", dx=-4, dy=-2, fontSize=11.5).encode(
+    words = base.mark_text(align="right", baseline="top" if below else "bottom", dx=-4, dy=4 if below else -2, fontSize=11.5).encode(
         x=alt.value("width"), y="level:Q", text="words:N")
     return rule + words
 
@@ -68,7 +69,7 @@ def references_by_k(table: pd.DataFrame) -> alt.TopLevelMixin:
     chart = alt.Chart(table).transform_filter("datum.systems == pick_systems").mark_line(point=alt.OverlayMarkDef(filled=True, size=60), strokeWidth=2).encode(
         x=alt.X("k:O", title="k, observations after the query's label", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("mean:Q", title="mean squared error", scale=alt.Scale(domain=[0, 1.1])),
-        color=alt.Color("predictor:N", sort=order, scale=alt.Scale(domain=order, range=[GREY, THIRD, LOOK_UP, "#b05fb5", CONTINUE]), legend=alt.Legend(columns=2)),
+        color=alt.Color("predictor:N", sort=order, scale=alt.Scale(domain=order, range=[GREY, THIRD, LOOK_UP, PURPLE, "#b8902a", CONTINUE]), legend=alt.Legend(columns=2)),
         shape=alt.Shape("predictor:N", sort=order, scale=alt.Scale(domain=order), legend=alt.Legend(columns=2)),
         tooltip=["predictor", "k", alt.Tooltip("mean", format=".3f")],
     )
@@ -90,7 +91,12 @@ def training_curve(history: pd.DataFrame, blind: float, systems: int) -> alt.Top
 
 def _pickers(table: pd.DataFrame, start: dict) -> list[alt.Parameter]:
     words = {"dimension": "system dimension n ", "labels": "label count ", "systems": "systems in the prompt N ", "setting": "training setting "}
-    return [choice(name, words[name], sorted(table[name].unique().tolist()), start[name]) for name in words if name in start]
+    return [choice(name, words[name], _options(table, name, start), start[name]) for name in words if name in start]
+
+
+def _options(table: pd.DataFrame, name: str, start: dict) -> list:
+    """What the table holds, and what was asked for first even if the table lacks it: `_missing` then says so."""
+    return sorted({*table[name].tolist(), start[name]})
 
 
 def _chosen(start: dict) -> list[str]:
@@ -99,7 +105,7 @@ def _chosen(start: dict) -> list[str]:
 
 def _missing(table: pd.DataFrame, start: dict) -> alt.Chart:
     """Says so where no committed run answers the choice."""
-    everything = pd.MultiIndex.from_product([sorted(table[name].unique()) for name in start], names=list(start))
+    everything = pd.MultiIndex.from_product([_options(table, name, start) for name in start], names=list(start))
     there = pd.MultiIndex.from_frame(table[list(start)].drop_duplicates())
     gaps = everything.difference(there).to_frame(index=False)
     if gaps.empty:
@@ -156,8 +162,9 @@ def label_index_curves(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
         detail="seed:N",
         tooltip=["ability:N", "seed:N", alt.Tooltip("examples:Q", format=",.0f", title="thousand examples"), alt.Tooltip("value:Q", format=".2f", title="label index")],
     )
-    levels = pd.DataFrame({"level": [0.0, 1.0], "words": ["follows what was observed", "follows the label"]})
-    chart = alt.layer(_rules(levels), lines, _missing(table, start))
+    observed = _rules(pd.DataFrame({"level": [0.0], "words": ["follows what was observed"]}), below=True)
+    label = _rules(pd.DataFrame({"level": [1.0], "words": ["follows the label"]}))
+    chart = alt.layer(observed, label, lines, _missing(table, start))
     return themed(chart.add_params(*_pickers(table, start)), 300)
 
 
@@ -174,9 +181,31 @@ def misdirected_errors(table: pd.DataFrame, levels: pd.DataFrame, start: dict) -
         x=alt.X("k:O", title="k, observations after the query's label", axis=alt.Axis(labelAngle=0)),
         xOffset=alt.XOffset("condition:N", sort=conditions),
         y=alt.Y("error:Q", title="mean squared error", scale=alt.Scale(domain=[0, 2.3], clamp=True)),
-        color=alt.Color("condition:N", sort=conditions, scale=alt.Scale(domain=conditions, range=[CONTINUE, LOOK_UP])),
+        color=alt.Color("condition:N", sort=conditions, scale=alt.Scale(domain=conditions, range=[THIRD, PURPLE])),
         shape=alt.Shape("condition:N", sort=conditions, scale=alt.Scale(domain=conditions, range=["circle", "cross"])),
         tooltip=["condition", "seed", "k", alt.Tooltip("error", format=".3f")],
     )
     chart = alt.layer(_rules(levels, ["datum.systems == pick_systems"]), points, _missing(table, start))
+    return themed(chart.add_params(*_pickers(table, start)), 300)
+
+
+def distance_curves(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
+    """Error of 1-after-query over training for the nearest and the farthest needle, with 2-after for the farthest.
+
+    table: dimension, labels, setting, seed, examples (thousands), curve, mean.
+    """
+    names = ["1-after, farthest", "1-after, nearest", "2-after, farthest"]
+    base = alt.Chart(table)
+    for condition in _chosen(start):
+        base = base.transform_filter(condition)
+    lines = base.mark_line(strokeWidth=1.8, opacity=0.85, clip=True).encode(
+        x=alt.X("examples:Q", title="training examples (thousands, logarithmic)", scale=alt.Scale(type="log", nice=False)),
+        y=alt.Y("mean:Q", title="mean squared error", scale=alt.Scale(domain=[0, 1.3], clamp=True)),
+        color=alt.Color("curve:N", scale=alt.Scale(domain=names, range=[LOOK_UP, PURPLE, CONTINUE])),
+        strokeDash=alt.StrokeDash("curve:N", scale=alt.Scale(domain=names, range=[[1, 0], [2, 2], [6, 3]])),
+        detail="seed:N",
+        tooltip=["curve:N", "seed:N", alt.Tooltip("examples:Q", format=",.0f", title="thousand examples"), alt.Tooltip("mean:Q", format=".3f", title="error")],
+    )
+    levels = pd.DataFrame({"level": [1.0, 0.5], "words": ["zero predictor", "label-blind average"]})
+    chart = alt.layer(_rules(levels), lines, _missing(table, start))
     return themed(chart.add_params(*_pickers(table, start)), 300)

@@ -18,6 +18,7 @@ from torch import Tensor
 from recall.systems import stationary_covariance
 from recall.task import Batch, TaskConfig
 
+MATCH = 1e-2  # squared distance below which a state is a candidate's next one; noiseless matches are at about 1e-9
 RTOL = 1e-9  # of S_xx in double precision; its eigenvalues are squared, so 3e-5 of the largest state direction
 
 
@@ -161,6 +162,31 @@ class LabelBlind(Predictor):
         return total / (count + self.shrunken).clamp(min=1) * active
 
 
+class Match(Predictor):
+    """Knows every system seen and not the labels at the query, but looks at the states: from k = 2 on it goes on with the
+    system whose next state was nearest to the first observation of the segment.
+
+    On an open label it can only average.  Where no candidate's next state is within MATCH the segment is a new system's
+    and the pseudoinverse takes over.  Labels serve it as names of what was seen before, never at the query.
+    """
+
+    def _predict(self, reading):
+        U, latest = _maps(reading)
+        blind, fresh = LabelBlind(self.config)._predict(reading), Pseudoinverse(self.config)._predict(reading)
+        start = reading.open_row.clamp(min=0)
+        first = _rows(reading.observation, (start + 1).clamp(max=start.shape[1] - 1))  # x resumed, [B, T, n]
+        best = torch.full_like(blind[..., :1], MATCH)
+        answer = fresh
+        for row in latest.values():
+            then = row.gather(1, start)  # latest observation of this candidate when the segment opened
+            map_then = _rows(U, then)
+            distance = (_apply(map_then, _rows(reading.observation, then)) - first).square().sum(-1, keepdim=True)
+            nearer = (distance < best) & (then >= 0).unsqueeze(-1)
+            answer = torch.where(nearer, _apply(map_then, reading.observation), answer)
+            best = torch.where(nearer, distance, best)
+        return torch.where(reading.opens.unsqueeze(-1), blind, answer * reading.payload.unsqueeze(-1))
+
+
 class Kalman:
     """The exact filter for a noisy, partly observed family, told the true systems of `batch` and its label bindings.
 
@@ -207,6 +233,7 @@ REFERENCES = {
     "pseudoinverse": Pseudoinverse,
     "label-blind average": LabelBlind,
     "label-blind, shrunken": lambda config: LabelBlind(config, shrunken=True),
+    "match by state": Match,
     "ideal recall": Recall,
 }
 

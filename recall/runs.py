@@ -164,6 +164,11 @@ def table(name: str) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
+def write_table(name: str, frame: pd.DataFrame) -> None:
+    """Write data/tables/{name}.csv, atomically."""
+    write_atomically(DATA / "tables" / f"{name}.csv", frame.to_csv(index=False, float_format="%.5g").encode())
+
+
 def discard(folder: Path) -> None:
     """Remove what a run left in its folder; nothing else there is touched."""
     shutil.rmtree(Path(folder) / "checkpoints", ignore_errors=True)

@@ -164,6 +164,19 @@ def plateaus(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def distance(table: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
+    """`training.needle_distance` of the given runs with their cells: 1-after for either needle, 2-after for the farthest.
+
+    Columns dimension, labels, setting, seed, systems (2), examples (thousands), curve, mean, score.
+    """
+    cells = pd.DataFrame([{"run": run.name, **_cell(run)} for run in runs], columns=["run", *CELL])
+    joined = table.merge(cells, on="run")
+    joined = joined[(joined.examples > 0) & ((joined.needle == "farthest") | (joined.k == 1))]
+    curve = joined.k.astype(str) + "-after, " + joined.needle
+    return joined.assign(curve=curve, systems=2, examples=joined.examples / 1000)[
+        [*CELL, "systems", "examples", "curve", "mean", "score"]].round(4).reset_index(drop=True)
+
+
 def overview(runs: list[Run]) -> pd.DataFrame:
     """The table of all runs, a line each: cost, dates in thousands of examples, order, misdirected errors, kind.
 
@@ -173,7 +186,7 @@ def overview(runs: list[Run]) -> pd.DataFrame:
     lines = []
     for run in runs:
         row = describe(run)
-        line = _cell(run) | {"steps": row["steps"], "examples": row["examples"] / 1000, "seconds": row["seconds"]}
+        line = _cell(run) | {"kind": kind(run), "steps": row["steps"], "examples (thousands)": row["examples"] / 1000, "seconds": row["seconds"]}
         line["to both"] = seconds_until(run, max((date.date for date in dates(run, 2).values()), key=lambda d: (math.isnan(d), d)))
         for title, key in (("score", "emergence"), ("median < ½", "study_cutoff")):
             for ability in ABILITIES:
@@ -183,7 +196,7 @@ def overview(runs: list[Run]) -> pd.DataFrame:
             line[f"misdirected {k}-after"] = row["misdirected"][2][k]["error"]
         for k in (1, 2, 3):
             line[f"label index {k}"] = row["misdirected"][2][k]["label_index"]
-        lines.append(line | {"kind": kind(run)})
+        lines.append(line)
     return pd.DataFrame(lines).sort_values(list(CELL)).reset_index(drop=True)
 
 
@@ -205,5 +218,5 @@ def _digits(places: int):
 
 def formats(table: pd.DataFrame) -> dict:
     """How `overview` prints: dates and counts whole, errors and indices with two digits."""
-    whole = {c: _digits(0) for c in table if c in ("examples", "seconds", "to both") or "N=" in c}
+    whole = {c: _digits(0) for c in table if c in ("examples (thousands)", "seconds", "to both") or "N=" in c}
     return whole | {c: _digits(2) for c in table if c.startswith(("misdirected", "label index"))}

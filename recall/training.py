@@ -23,8 +23,9 @@ from torch import Tensor
 
 import recall
 from recall import runs
-from recall.evaluation import Evaluator
+from recall.evaluation import Evaluator, table
 from recall.model import GPT
+from recall.needle import needle_prompts
 from recall.settings import RunConfig, TrainingConfig, from_json, to_json
 from recall.task import Batch, Task, check, stream
 
@@ -253,6 +254,27 @@ def _processor() -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def needle_distance(folder: Path, haystacks: int = 16, traces: int = 32) -> pd.DataFrame:
+    """A run's checkpoints on prompts of 2 systems, the needle farthest and nearest: one row per checkpoint, needle and k <= 2.
+
+    Columns run, examples, needle, k, mean, score.  folder: a run folder that still has its checkpoints (they are not
+    committed; training the run again makes them).
+    """
+    config = from_json(json.loads((Path(folder) / "config.json").read_text()))
+    prompts = {name: needle_prompts(config.task, 2, haystacks=haystacks, traces=traces, needle=needle, seed=2)
+               for name, needle in (("farthest", 0), ("nearest", 1))}
+    tables = []
+    for path in sorted((Path(folder) / "checkpoints").glob("step-*.safetensors")):
+        weights, notes = runs.load_tensors(path)
+        model = build_model(config, weights)
+        for name, set_ in prompts.items():
+            rows = table(model.predict, set_, config.task).query("event == 'query' and k <= 2")
+            tables.append(rows.assign(run=config.name, needle=name, examples=int(notes["step"]) * config.training.batch_size))
+    if not tables:
+        raise ValueError(f"checkpoints must be in the run folder: {folder} has none left")
+    return pd.concat(tables)[["run", "examples", "needle", "k", "mean", "score"]]
 
 
 def load_or_train(config: RunConfig, cache: Path, **how) -> runs.Run:

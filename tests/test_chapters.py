@@ -87,7 +87,7 @@ def test_task_chapter_draws_what_was_asked(executed):
 def test_predictor_chapter_has_every_curve(executed):
     theory, recalling = embedded(executed("02_predictors"), "recall-figure")
     assert rows(theory) == [sum(min(n + 3, max(10, n + 2)) for n in (2, 3, 5, 10))]
-    assert rows(recalling) == [5 * 2 * 5]  # predictors, N in (1, 2), k in 1..5
+    assert rows(recalling) == [6 * 2 * 5]  # predictors, N in (1, 2), k in 1..5
 
 
 def test_transformer_chapter_trains_for_real(executed):
@@ -131,7 +131,8 @@ def test_committed_sentences_and_tables_are_those_of_the_committed_runs():
     notebook = nbformat.read(SOURCES["04_two_abilities"], 4)
     committed = runs.load_all()
     stored = list(outputs(notebook, "text/markdown"))
-    assert stored == [verdicts.order(committed), verdicts.plateau(committed), verdicts.kinds(committed)]
+    distance = verdicts.distance(summary.distance(runs.table("distance"), committed))
+    assert stored == [verdicts.order(committed), verdicts.plateau(committed), distance, verdicts.kinds(committed)]
     tables = [html for html in outputs(notebook, "text/html") if "<table" in html]
     overview = summary.overview(committed)
     bodies = [table_html(summary.plateau_table(committed), ""), table_html(overview, "", summary.formats(overview))]

@@ -5,7 +5,7 @@ import torch
 from recall import evaluation
 from recall.interventions import apply
 from recall.needle import needle_prompts
-from recall.predictors import (REFERENCES, Kalman, LabelBlind, Pseudoinverse, Recall, Zero, blind_error,
+from recall.predictors import (REFERENCES, Kalman, LabelBlind, Match, Pseudoinverse, Recall, Zero, blind_error,
                                pseudoinverse_error)
 from recall.task import Task, TaskConfig
 
@@ -144,3 +144,14 @@ def test_kalman_beats_least_squares_on_noise():
     mean = lambda p: evaluation.table(p.predict, prompts, config).query("event == 'query'")["mean"].mean()
     assert mean(Kalman(config, prompts)) < 0.95 * min(mean(Recall(config)), mean(Zero(config)))
     assert apply("plain", prompts, config) is prompts
+
+
+def test_matching_by_state_needs_no_label_from_the_second_observation():
+    for N in (2, 4):
+        prompts = needle_prompts(CONFIG, N, haystacks=100, traces=5)
+        for condition in ("plain", "misdirected"):
+            query = evaluation.table(Match(CONFIG).predict, prompts, CONFIG, condition).query("event == 'query'")["mean"]
+            assert query.iloc[0] == pytest.approx(blind_error(N), abs=0.06) and query.iloc[1:].max() < 1e-5
+    fresh = evaluation.table(Match(CONFIG).predict, prompts, CONFIG).query("event == 'initial'")["mean"]
+    plain = evaluation.table(Pseudoinverse(CONFIG).predict, prompts, CONFIG).query("event == 'initial'")["mean"]
+    assert fresh.tolist() == pytest.approx(plain.tolist(), abs=1e-6)  # a new system matches nothing
