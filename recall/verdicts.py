@@ -74,10 +74,11 @@ def order(runs: list[Run], systems: int = 2) -> str:
                if math.isfinite(middle) else "longer than its run to begin again." if math.isinf(middle) else "longer than its run to go on.")
         )
     counted = [run for group in cells(runs).values() for run in group]
-    few = [order_of(run, systems) for run in runs if not any(run is each for each in counted)]
-    if few:
-        lines.append(f"* The other cells hold one or two runs each, and nothing is concluded from any one of them: 2-after came first in "
-                     f"{few.count('2-after first')} of these {len(few)} runs; in {few.count('neither')} neither emerged.")
+    few = pd.DataFrame([dict(setting=run.config["setting"], order=order_of(run, systems), late=not dates(run, systems)["1-after"].reached)
+                        for run in runs if not any(run is each for each in counted)], columns=["setting", "order", "late"])
+    for setting, group in few.groupby("setting"):
+        lines.append(f"* **{setting}, cells of one or two runs** (nothing is concluded from any one of them): 2-after came first in {sum(group.order == '2-after first')} "
+                     f"of {len(group)} runs, neither emerged in {sum(group.order == 'neither')}; 1-after had not emerged by the end of {sum(group.late)}.")
     others = [run for run in runs if order_of(run, systems) in ("1-after first", "together")]
     lines.append(f"* In another order at N = {systems}: " + (f"{_named(others, systems)}. *Together* means between the same two evaluations."
                                                             if others else "no committed run."))
