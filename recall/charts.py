@@ -192,7 +192,7 @@ def misdirected_errors(table: pd.DataFrame, levels: pd.DataFrame, start: dict) -
 def distance_curves(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     """Error of 1-after-query over training for the nearest and the farthest needle, with 2-after for the farthest.
 
-    table: dimension, labels, setting, seed, examples (thousands), curve, mean.
+    table: dimension, labels, setting, seed, examples (thousands), curve, mean.  start: without `systems`, which is 2.
     """
     names = ["1-after, farthest", "1-after, nearest", "2-after, farthest"]
     base = alt.Chart(table)
