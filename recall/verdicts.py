@@ -126,7 +126,11 @@ def plateau(runs: list[Run]) -> str:
     none = table[table.systems == 2].groupby("labels").plateau.apply(lambda level: level.isna().all())
     sliding = [str(labels) for labels, empty in none.items() if empty]
     close = (f" With {' and '.join(sliding)} labels no run has one at N = 2: the error slides down from the start, through the level of averaging." if sliding else "")
-    return ("So where there is a plateau, 1-after-query waits at the level of predicting nothing, not of averaging the candidates. By this rule a plateau cannot "
+    found = table.dropna()
+    low = int(((found.plateau - 1).abs() >= (found.plateau - found.blind).abs()).sum())
+    where = ("1-after-query waits at the level of predicting nothing, not of averaging the candidates" if not low else
+             f"1-after-query is nearer to averaging the candidates than to predicting nothing in {low} of {len(found)}")
+    return (f"So where there is a plateau, {where}. By this rule a plateau cannot "
             "lie far below where it began; what counts is where it begins and how many runs have one." + close + "\n\n" + "\n".join(lines))
 
 

@@ -22,6 +22,9 @@
     const canvas = figure.querySelector(".recall-canvas");
     const spec = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
     const controls = figure.querySelector(".recall-controls");
+    if (canvas.clientWidth < 480) { // a telephone: a legend in one line would run off the edge
+      Object.assign(spec.config.legend, { columns: 2, columnPadding: 6, labelFontSize: 10.5, symbolSize: 70 });
+    }
     try {
       const { view } = await window.vegaEmbed(canvas, spec, { renderer: "svg", actions: false, bind: controls });
       link(view);
