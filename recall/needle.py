@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from recall import systems as dynamics
 from recall.task import Batch, Segments, TaskConfig, check, lay_out, resume_times, stream

@@ -185,3 +185,15 @@ def test_training_really_learns(tmp_path):
     history = training.train(config, tmp_path / "run").history
     last = history[(history.step == 150) & (history.event == "query") & (history.k == 3)]
     assert last["mean"].item() < 0.3
+
+
+def test_needle_distance_reads_every_checkpoint(tmp_path):
+    run = training.train(tiny(), tmp_path / "run")
+    rows = training.needle_distance(run.folder, haystacks=2, traces=3)
+    assert sorted(rows.examples.unique()) == [4 * step for step in training.checkpoint_steps(12)]
+    assert rows.groupby(["needle", "k"]).size().to_dict() == {(n, k): 2 for n in ("farthest", "nearest") for k in (1, 2)}
+    assert set(rows.run) == {settings.from_json(run.config).name}
+    runs.discard(run.folder)
+    (run.folder / "config.json").write_text(runs.canonical(run.config))
+    with pytest.raises(ValueError, match="checkpoints must be in the run folder"):
+        training.needle_distance(run.folder)
