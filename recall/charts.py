@@ -124,10 +124,10 @@ def _missing(table: pd.DataFrame, start: dict) -> alt.Chart:
 
 def _folded(table: pd.DataFrame, start: dict, prefix: str, abilities: list[str]) -> alt.Chart:
     """Rows of the chosen runs, one per ability; columns {prefix}1, {prefix}2, … become `value` and `ability`."""
-    base = alt.Chart(table)
+    columns = [f"{prefix}{name[0]}" for name in abilities]
+    base = alt.Chart(table[[*start, "seed", "examples", *columns]])  # a page carries what it draws
     for condition in _chosen(start):
         base = base.transform_filter(condition)
-    columns = [f"{prefix}{name[0]}" for name in abilities]
     return base.transform_fold(columns, as_=["key", "value"]).transform_calculate(
         ability=f"substring(datum.key, {len(prefix)}) + '-after-query'").transform_filter("isValid(datum.value)")
 

@@ -166,7 +166,7 @@ class Preset:
 
 PRESETS = {
     "fast-0": Preset(_fast, (5, 4), "both abilities within minutes on one core", 6.1, 570),
-    "adamw-0": Preset(_adamw, (5, 4), "the same task and model with AdamW alone"),
+    "adamw-0": Preset(_adamw, (5, 4), "the same task and model with AdamW alone", 11.0, 650),
     # batch, rate and length of facts section 2.2; nobody has run these here
     "study-tiny": Preset(_study_run("tiny", 2048, 1.268e-4, 50_000), (5, 25), "the study's recipe, tiny model"),
     "study-small": Preset(_study_run("small", 1024, 4.483e-5, 100_000), (5, 25), "the study's recipe, small model"),
