@@ -1,16 +1,17 @@
-"""Command line: python -m recall train | evaluate | distance | runs | presets | interventions."""
+"""Command line: python -m recall train | sweep | evaluate | distance | runs | presets | interventions."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+import os
 import sys
 from pathlib import Path
 
 import pandas as pd
 
-from recall import interventions, progress, runs, settings, summary, training
+from recall import interventions, progress, runs, settings, summary, sweep, training
 from recall.evaluation import table
 from recall.needle import needle_prompts
 
@@ -42,6 +43,15 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
     train.add_argument("--compile", action="store_true", help="torch.compile the model")
     train.set_defaults(run=_train)
+
+    many = commands.add_parser("sweep", help="train what is missing of a list of runs; goes on after a kill")
+    many.add_argument("NAME", help=f"{', '.join(sweep.named())}, or a Python file with configs()")
+    many.add_argument("--out", type=Path, default=Path("_runs"), help="folder of run folders (default: _runs)")
+    many.add_argument("--workers", type=int, default=os.cpu_count(), help="one-thread processes (default: all cores)")
+    many.add_argument("--scheduler", help="address of a Dask scheduler whose workers see --out")
+    many.add_argument("--cost", action="store_true", help="print what it would take and stop")
+    many.add_argument("--table", type=Path, help="write one line per run to this CSV file at the end")
+    many.set_defaults(run=_sweep)
 
     evaluate = commands.add_parser("evaluate", help="needle test of a finished run")
     evaluate.add_argument("RUN", help="name of a committed run, or a run folder")
@@ -82,6 +92,19 @@ def _train(options):
     run = training.train(config, options.out, device=options.device, threads=options.threads, bf16=options.bf16,
                          compile=options.compile, report=progress.on_terminal())
     show(options, summary.describe(run), lambda row: pd.DataFrame(summary.flat(row).items(), columns=["", row["name"]]))
+
+
+def _sweep(options):
+    configs = sweep.load(options.NAME)
+    print(sweep.cost(configs, options.out), file=sys.stderr)
+    if options.cost:
+        return
+    finished = sweep.run(configs, options.out, workers=options.workers, scheduler=options.scheduler,
+                         report=progress.of_sweep())
+    rows = sweep.table(finished)
+    if options.table:
+        runs.write_csv(options.table, rows)
+    show(options, rows.to_dict("records"), pd.DataFrame)
 
 
 def _evaluate(options):

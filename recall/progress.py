@@ -1,4 +1,7 @@
-"""How a training run is shown while it runs: a bar on a terminal, a line in a live kernel, nothing elsewhere."""
+"""How training is shown while it runs: a bar on a terminal, a line in a live kernel, nothing elsewhere.
+
+A sweep shows a bar over the steps of all its runs, with the time left.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,23 @@ def on_terminal() -> Callable[[dict], None] | None:
         bar.set_description(describe(progress), refresh=False)
         bar.update(progress["step"] - bar.n)
         if progress["step"] == progress["steps"]:
+            bar.close()
+
+    return report
+
+
+def of_sweep() -> Callable[[dict], None]:
+    """A tqdm bar over all steps of a sweep, on standard error; elsewhere than on a terminal a line each minute."""
+    bar = tqdm(unit="step", smoothing=0.02, mininterval=1 if sys.stderr.isatty() else 60,
+               bar_format="{desc} {percentage:3.0f}% of the steps, {elapsed} gone, {remaining} left at most")
+
+    def report(progress):
+        if bar.total is None:
+            bar.total = progress["steps"]
+            bar.initial = bar.n = progress["step"]  # what was there before does not count for the rate
+        bar.set_description_str(f"{progress['finished']} of {progress['runs']} runs", refresh=False)
+        bar.update(progress["step"] - bar.n)
+        if progress["finished"] == progress["runs"]:
             bar.close()
 
     return report

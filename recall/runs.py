@@ -166,13 +166,18 @@ def table(name: str) -> pd.DataFrame:
 
 def write_table(name: str, frame: pd.DataFrame) -> None:
     """Write data/tables/{name}.csv, atomically."""
-    write_atomically(DATA / "tables" / f"{name}.csv", frame.to_csv(index=False, float_format="%.5g").encode())
+    write_csv(DATA / "tables" / f"{name}.csv", frame)
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table with five digits, atomically."""
+    write_atomically(path, frame.to_csv(index=False, float_format="%.5g").encode())
 
 
 def discard(folder: Path) -> None:
-    """Remove what a run left in its folder; nothing else there is touched."""
+    """Remove what a run left in its folder, but for its configuration; nothing else there is touched."""
     shutil.rmtree(Path(folder) / "checkpoints", ignore_errors=True)
-    for name in ("manifest.json", *FILES, "resume.safetensors"):
+    for name in ("manifest.json", *FILES[1:], "resume.safetensors"):
         (Path(folder) / name).unlink(missing_ok=True)
 
 

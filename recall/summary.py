@@ -20,11 +20,11 @@ def describe(run: Run) -> dict:
     excepted (`evaluation.emergence`); emergence_strict: without exception.  nan: not by the end, or no score (it is
     defined for the family `haar`).
     study_cutoff: the same by the study's rule, median squared error below 0.5.
+    ended: why the run ended (`training.train`), after `steps` steps.
     misdirected: N -> k -> error and label index of the published model.
     """
     config, history, final = run.config, run.history, run.final
     counts = [N for N in config["evaluation"]["systems"] if N > 1]
-    steps, batch = config["training"]["steps"], config["training"]["batch_size"]
 
     def dates(rule):
         return {name: {N: float(rule(curve(history, k, N)).date) for N in counts} for name, k in ABILITIES.items()}
@@ -40,8 +40,9 @@ def describe(run: Run) -> dict:
         labels=config["task"]["labels"],
         setting=config["setting"],
         seed=config["seed"],
-        steps=steps,
-        examples=steps * batch,
+        steps=int(history.step.max()),
+        ended=run.manifest.get("ended", "steps"),
+        examples=int(history.examples.max()),
         seconds=run.manifest["training_seconds"],
         evaluation_seconds=run.manifest["evaluation_seconds"],
         checkpoint=str(run.folder / "final.safetensors"),
@@ -55,7 +56,8 @@ def describe(run: Run) -> dict:
 
 def flat(row: dict) -> dict:
     """The same as one line of a table: columns such as `1-after N=2` and `misdirected 2-after N=4`."""
-    line = {key: row[key] for key in ("name", "dimension", "labels", "setting", "seed", "steps", "examples", "seconds")}
+    keys = ("name", "dimension", "labels", "setting", "seed", "steps", "ended", "examples", "seconds")
+    line = {key: row[key] for key in keys}
     for key, prefix in (("emergence", ""), ("study_cutoff", "cutoff ")):
         for ability, dates in row[key].items():
             line |= {f"{prefix}{ability} N={N}": date for N, date in dates.items()}
@@ -68,10 +70,7 @@ def flat(row: dict) -> dict:
 
 def seconds_until(run: Run, date: float) -> float:
     """One-thread training seconds at `date` examples, from the run's mean rate."""
-    share = date / (run.config["training"]["steps"] * run.config["training"]["batch_size"])
-    return run.manifest["training_seconds"] * share
-
-
+    return run.manifest["training_seconds"] * date / int(run.history.examples.max())
 
 
 CELL = ("dimension", "labels", "setting", "seed")

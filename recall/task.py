@@ -270,8 +270,15 @@ def _compact_segments(config, counts, generator):
 
 
 def _distinct(size, counts, generator):
-    """Library indices, distinct within each trace: [sum(counts)]."""
-    return torch.cat([torch.randperm(size, generator=generator, device=generator.device)[:m] for m in counts.tolist()])
+    """Library indices [sum(counts)]: of each trace, a uniform subset (Floyd's algorithm, all traces at once)."""
+    most, device = int(counts.max()), generator.device
+    chosen = torch.full((len(counts), most), -1, device=device)
+    for i in range(most):
+        top = size - counts + i  # the i-th draw is from 0..top, and is `top` itself where it was drawn before
+        drawn = (torch.rand(len(counts), generator=generator, device=device, dtype=torch.float64) * (top + 1)).long()
+        taken = (chosen == drawn[:, None]).any(1)
+        chosen[:, i] = torch.where(taken, top, drawn)
+    return chosen[torch.arange(most, device=device) < counts[:, None]]
 
 
 def edit(batch: Batch, config: TaskConfig, **columns: Tensor) -> Batch:

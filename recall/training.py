@@ -19,11 +19,12 @@ from typing import Callable
 import numpy
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 import recall
 from recall import runs
-from recall.evaluation import Evaluator, table
+from recall.evaluation import THRESHOLD, Evaluator, table
 from recall.model import GPT
 from recall.needle import needle_prompts
 from recall.settings import RunConfig, TrainingConfig, from_json, to_json
@@ -31,6 +32,11 @@ from recall.task import Batch, Task, check, stream
 
 SAVE_SECONDS = 30.0  # most training time that a kill can lose
 FINAL_HAYSTACKS, FINAL_TRACES = 40, 100  # final tables; the study: 50 x 1000 (facts 4.1)
+DIVERGED = 1e3  # a loss above this ends a run; the zero predictor's is 1
+
+
+class Busy(ValueError):
+    """Another process is training in that folder."""
 
 
 def loss_of(model: GPT, batch: Batch) -> Tensor:
@@ -43,13 +49,29 @@ def optimisers(model: GPT, config: TrainingConfig) -> list[torch.optim.Optimizer
     """Muon for the hidden matrices (every 2-d weight inside the blocks) and AdamW for the rest, or AdamW alone."""
     hidden = [p for p in model.h.parameters() if p.ndim == 2] if config.optimiser == "muon" else []
     rest = [p for p in model.parameters() if not any(p is q for q in hidden)]
-    chosen = [torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)]
+    chosen = [torch.optim.AdamW(rest, lr=config.learning_rate, betas=(0.9, config.beta2),
+                                weight_decay=config.weight_decay, fused=True)]
     if hidden:
-        chosen.append(torch.optim.Muon(hidden, lr=config.muon_rate, weight_decay=0.0))
+        chosen.append(torch.optim.Muon(hidden, lr=config.muon_rate, momentum=config.momentum, weight_decay=0.0))
     for optimiser in chosen:
         for group in optimiser.param_groups:
             group["base_rate"] = group["lr"]
     return chosen
+
+
+def step(model, optimisers, batch: Batch, config: TrainingConfig, index: int, precision=nullcontext()) -> float:
+    """One training step, the `index`-th; returns the loss.  `model` may be a compiled one."""
+    with precision:
+        loss = loss_of(model, batch)
+    for optimiser in optimisers:
+        optimiser.zero_grad()
+        for group in optimiser.param_groups:
+            group["lr"] = group["base_rate"] * config.rate(index)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+    for optimiser in optimisers:
+        optimiser.step()
+    return loss.item()
 
 
 def checkpoint_steps(steps: int) -> list[int]:
@@ -80,8 +102,6 @@ def trained_model(run: runs.Run, device="cpu") -> GPT:
     return build_model(from_json(run.config), run.weights(), device)
 
 
-
-
 def train(
     config: RunConfig,
     out: Path,
@@ -96,39 +116,50 @@ def train(
 ) -> runs.Run | None:
     """Train `config` in folder `out`, resuming what is there; a finished run is returned as it is.
 
+    A run ends when its steps are done, when its loss has diverged, or when its abilities have stayed for `patience`
+    evaluations: the manifest says which (`ended`: steps, diverged or emerged).
     threads: torch threads (1 is what committed runs use).  report: called after every step with step, steps, loss,
     seconds, left and the latest evaluation's errors.  stop_after: leave after that many steps in all, resumable
-    (None is returned).  fresh: forget what is in `out`, if it is this configuration's.  Raises ValueError if `out` holds another configuration or cannot be written to.
+    (None is returned).  fresh: forget what is in `out`, if it is this configuration's.
+    Raises ValueError if `out` holds another configuration or cannot be written to, and Busy, which is one, while another
+    process trains there.
     """
     out, plain = Path(out), to_json(config)
     if (out / "config.json").exists():
         there = json.loads((out / "config.json").read_text())
         check("out", there == plain, f"a folder of this configuration ({runs.hash8(plain)})", f"{out} ({runs.hash8(there)})")
-    if fresh:
-        runs.discard(out)
-    if (out / "manifest.json").exists():
+    if not fresh and (out / "manifest.json").exists():
         return runs.open_run(out)
     check("threads", threads >= 1, "at least 1", threads)
     check("device", _usable(device), "a device that torch can use here, such as cpu", device)
     runs.write_atomically(out / "config.json", runs.canonical(plain).encode())
     how = dict(device=device, threads=threads, bf16=bf16, compile=compile)
     before, spent = torch.get_num_threads(), time.perf_counter()
+    lock = FileLock(out / ".lock", blocking=False)  # the system frees it when its process dies
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Busy(f"out must be a folder that no other process is training in: {out}") from None
     torch.set_num_threads(threads)
     try:
+        if fresh:
+            runs.discard(out)
+        if (out / "manifest.json").exists():  # finished by the process that held the lock
+            return runs.open_run(out)
         state = _State(config, out, how)
         forward = torch.compile(state.model) if compile else state.model
         precision = torch.autocast(torch.device(device).type, torch.bfloat16) if bf16 else nullcontext()
-        last = config.training.steps if stop_after is None else min(stop_after, config.training.steps)
-        while state.step < last:
+        while not state.ended and (stop_after is None or state.step < stop_after):
             state.advance(forward, precision)
             if report:
                 report(state.progress())
         state.save()
-        if state.step < config.training.steps:
+        if not state.ended:
             return None
         return state.publish(session_seconds=round(time.perf_counter() - spent, 1))
     finally:
         torch.set_num_threads(before)
+        lock.release()
 
 
 def _usable(device: str) -> bool:
@@ -161,23 +192,28 @@ class _State:
     def advance(self, forward, precision) -> None:
         config, begun = self.config.training, time.perf_counter()
         batch = self.task.sample_batch(self.step, config.batch_size)
-        with precision:
-            loss = loss_of(forward, batch)
-        for optimiser in self.optimisers:
-            optimiser.zero_grad()
-            for group in optimiser.param_groups:
-                group["lr"] = group["base_rate"] * config.rate(self.step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        for optimiser in self.optimisers:
-            optimiser.step()
-        self.step, self.loss = self.step + 1, loss.item()
+        self.loss = step(forward, self.optimisers, batch, config, self.step, precision)
+        self.step += 1
         self.seconds += time.perf_counter() - begun
-        if self.step % config.evaluate_every == 0 or self.step == config.steps:
+        if self.step % config.evaluate_every == 0 or self.step == config.steps or self.diverged:
             self._evaluate()
         self._checkpoint()
         if time.perf_counter() - self.saved > SAVE_SECONDS:
             self.save()
+
+    @property
+    def diverged(self) -> bool:
+        return self.step > 0 and not self.loss < DIVERGED
+
+    @property
+    def ended(self) -> str | None:
+        """`diverged`, `emerged` or `steps` once the run is over."""
+        config = self.config.training
+        if self.diverged:
+            return "diverged"
+        if config.patience and len(self.history) >= config.patience and all(map(_able, self.history[-config.patience:])):
+            return "emerged"
+        return "steps" if self.step >= config.steps else None
 
     def progress(self) -> dict:
         latest = self.history[-1]
@@ -237,6 +273,8 @@ class _State:
         final = Evaluator(self.config.task, larger, self.device)(model.predict)
         facts = dict(
             command=f"python -m recall train --config config.json --out {self.config.name}",
+            ended=self.ended,
+            steps=self.step,
             training_seconds=round(self.seconds, 1),
             evaluation_seconds=round(self.evaluation_seconds, 1),
             session_seconds=session_seconds,
@@ -246,6 +284,12 @@ class _State:
                           numpy=numpy.__version__),
         )
         return runs.write(self.out, to_json(self.config), pd.concat(self.history), final, published, facts)
+
+
+def _able(evaluation: pd.DataFrame) -> bool:
+    """Whether 1- and 2-after-query both have a score of at least 1/2, for every N > 1."""
+    rows = evaluation.query("event == 'query' and condition == 'plain' and systems > 1 and k <= 2")
+    return len(rows) > 0 and bool((rows.score >= THRESHOLD).all())
 
 
 def _processor() -> str:

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from recall import runs, settings, training
+from recall import runs, settings, summary, training
 from recall.evaluation import EvaluationConfig
 from recall.task import Task, TaskConfig
 from recall.settings import TrainingConfig
@@ -80,7 +81,7 @@ def test_seeds_and_streams_change_what_they_should(tmp_path):
 def test_run_folder_is_verified(tmp_path):
     run = training.train(tiny(), tmp_path / "run")
     assert run.manifest["threads"] == 1 and run.config["seed"] == 3
-    assert {p.name for p in run.folder.iterdir()} == {*runs.FILES, "manifest.json", "checkpoints", "resume.safetensors"}
+    assert {p.name for p in run.folder.iterdir()} == {*runs.FILES, "manifest.json", "checkpoints", "resume.safetensors", ".lock"}
     halves, _ = runs.load_tensors(run.folder / "final.safetensors")
     assert all(t.dtype == torch.float16 for t in halves.values())
     assert training.train(tiny(), run.folder).manifest == run.manifest  # finished runs are not trained again
@@ -197,3 +198,42 @@ def test_needle_distance_reads_every_checkpoint(tmp_path):
     (run.folder / "config.json").write_text(runs.canonical(run.config))
     with pytest.raises(ValueError, match="checkpoints must be in the run folder"):
         training.needle_distance(run.folder)
+
+
+def test_a_diverging_run_ends_as_such_and_keeps_its_curve(tmp_path):
+    run = training.train(tiny(steps=400, muon_rate=1e4, learning_rate=1e4), tmp_path / "run")
+    assert run.manifest["ended"] == "diverged" and 0 < run.manifest["steps"] < 400
+    assert run.history.step.max() == run.manifest["steps"] and run.history.step.min() == 0
+    assert not run.history.loss.iloc[-1] < training.DIVERGED
+    row = summary.describe(run)
+    assert row["ended"] == "diverged" and row["steps"] == run.manifest["steps"]
+    assert math.isnan(row["emergence"]["1-after"][2])
+    assert training.train(tiny(steps=400, muon_rate=1e4, learning_rate=1e4), tmp_path / "run").manifest == run.manifest
+
+
+def test_patience_ends_a_run_once_both_abilities_have_stayed(tmp_path, monkeypatch):
+    """Scores planted one by one: the count starts again at every evaluation that falls back."""
+    scores = iter([0.1, 0.6, 0.6, 0.4, 0.6, 0.6, 0.6, 0.6])
+
+    def evaluator(*_):
+        def evaluate(predict):
+            score = next(scores)
+            return pd.DataFrame([dict(systems=2, condition=c, event="query", k=k, mean=1.0, median=1.0, q25=1.0, q75=1.0,
+                                      score=score if c == "plain" else 0.0) for c in ("plain", "misdirected") for k in (1, 2, 3)])
+        return evaluate
+
+    monkeypatch.setattr(training, "Evaluator", evaluator)
+    assert training.train(tiny(steps=100, patience=3), tmp_path / "run", stop_after=15) is None  # at the fall
+    monkeypatch.setattr(training._State, "publish", lambda self, session_seconds: (self.ended, self.step))
+    assert training.train(tiny(steps=100, patience=3), tmp_path / "run") == ("emerged", 30)
+
+
+def test_later_fields_are_left_out_of_names_while_at_their_default():
+    plain, other = tiny(), tiny(patience=2, beta2=0.95)
+    assert "patience" not in settings.to_json(plain)["training"] and "beta2" not in settings.to_json(plain)["training"]
+    assert settings.to_json(other)["training"]["patience"] == 2 and other.name != plain.name
+    assert settings.from_json(settings.to_json(other)) == other and settings.from_json(settings.to_json(plain)) == plain
+    for field, value, message in [("beta2", 1.0, "beta2 must be 0 to below 1"), ("momentum", -0.1, "momentum must be 0"),
+                                  ("patience", -1, "patience must be at least 0")]:
+        with pytest.raises(ValueError, match=message):
+            tiny(**{field: value})

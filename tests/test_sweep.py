@@ -1,0 +1,173 @@
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from recall import runs, settings, sweep, training
+from recall.__main__ import main
+from recall.evaluation import EvaluationConfig
+
+RECIPE = """
+from dataclasses import replace
+from recall import settings
+from recall.evaluation import EvaluationConfig
+
+def configs():
+    small = EvaluationConfig((2,), haystacks=4, traces=8)
+    return [replace(settings.preset("fast-0", 2, 2, seed, steps={steps}, batch_size=2, evaluate_every=20), evaluation=small)
+            for seed in range({count})]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    def write(count, steps=60):
+        path = tmp_path / f"sweep{count}_{steps}.py"
+        path.write_text(RECIPE.format(count=count, steps=steps))
+        return str(path)
+
+    return write
+
+
+def command(recipe, out, **more):
+    return subprocess.Popen([sys.executable, "-m", "recall", "sweep", recipe, "--out", str(out), "--workers", "2"],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def timeless(finished):
+    return sweep.table(finished).drop(columns=["seconds"])
+
+
+def test_twelve_runs_killed_five_times_end_with_the_same_table(recipe, tmp_path):
+    """SIGKILL the sweep, now and then with its workers, at random moments; what is left must say what an undisturbed
+    sweep says."""
+    path, out, draw = recipe(12, steps=120), tmp_path / "killed", random.Random()
+    configs, seen = sweep.load(path), []
+    for kill in range(5):
+        child = command(path, out)
+        deadline = time.monotonic() + 120
+        while not list(out.glob("*/progress.json")) and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(draw.uniform(0, 3))
+        assert child.poll() is None, "the sweep ended before it could be killed"
+        (os.kill if kill % 2 else os.killpg)(child.pid, signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        seen.append(len(runs.names(out)))
+        stamps = {p: p.stat().st_mtime_ns for p in out.glob("*/manifest.json")}
+    assert seen == sorted(seen) and seen[-1] < 12
+    finished = sweep.run(configs, out, workers=2)
+    assert all(p.stat().st_mtime_ns == stamp for p, stamp in stamps.items())  # finished runs were not run again
+    assert not list(out.glob("*/progress.json"))
+    undisturbed = sweep.run(configs, tmp_path / "whole", workers=2)
+    pd.testing.assert_frame_equal(timeless(finished), timeless(undisturbed))
+    for a, b in zip(finished, undisturbed):
+        pd.testing.assert_frame_equal(a.history, b.history)
+        assert (a.folder / "final.safetensors").read_bytes() == (b.folder / "final.safetensors").read_bytes()
+
+
+def test_two_dask_workers_give_the_same_table(recipe, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    path = recipe(3)
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+        assert main(["sweep", path, "--out", str(tmp_path / "dask"), "--scheduler", cluster.scheduler_address,
+                     "--table", str(tmp_path / "dask.csv")]) == 0
+    assert main(["sweep", path, "--out", str(tmp_path / "local"), "--workers", "2", "--table", str(tmp_path / "local.csv")]) == 0
+    dask, local = (pd.read_csv(tmp_path / f"{name}.csv").drop(columns=["seconds"]) for name in ("dask", "local"))
+    assert len(dask) == 3
+    pd.testing.assert_frame_equal(dask, local)
+
+
+def test_a_killed_worker_does_not_end_the_sweep(recipe, tmp_path):
+    out = tmp_path / "out"
+    child = command(recipe(3, steps=400), out)
+    while not list(out.glob("*/progress.json")) and child.poll() is None:
+        time.sleep(0.05)
+    workers = subprocess.run(["pgrep", "-P", str(child.pid), "-f", "spawn_main"], capture_output=True, text=True).stdout.split()
+    os.kill(int(workers[0]), signal.SIGKILL)
+    assert child.wait(timeout=300) == 0, child.stderr.read()
+    assert len(runs.names(out)) == 3
+
+
+def test_a_folder_has_one_writer(tmp_path):
+    """While one process trains there, another is told so at once and changes nothing."""
+    config = settings.preset("fast-0", 2, 2, steps=5, batch_size=2)
+    config = replace(config, evaluation=EvaluationConfig((2,), 2, 2))
+    met = []
+
+    def report(progress):
+        if not met:
+            before = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+            code = f"import json, sys; from recall import sweep; print(sweep.work(json.load(open({str(tmp_path / 'config.json')!r})), {str(tmp_path)!r}))"
+            met.append(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True))
+            assert before == {p: p.stat().st_mtime_ns for p in tmp_path.iterdir() if p.name != "config.json"} | {
+                tmp_path / "config.json": before[tmp_path / "config.json"]}
+
+    training.train(config, tmp_path, report=report)
+    assert met[0].stdout.strip() == "busy", met[0].stderr
+
+
+def test_a_failing_run_is_named_and_stops_no_other(recipe, tmp_path, capfd):
+    path = recipe(3, steps=5)
+    configs = sweep.load(path)
+    bad = tmp_path / "out" / configs[1].name
+    bad.mkdir(parents=True)
+    (bad / "resume.safetensors").write_bytes(b"nothing")
+    assert main(["sweep", path, "--out", str(tmp_path / "out"), "--workers", "1"]) == 2
+    assert f"1 of 3 runs failed, first {configs[1].name}: checkpoint must be a readable safetensors file" in capfd.readouterr().err
+    assert len(runs.names(tmp_path / "out")) == 2
+
+
+def test_cost_counts_what_is_missing(recipe, tmp_path, capsys):
+    path, out = recipe(3, steps=5), tmp_path / "out"
+    configs = sweep.load(path)
+    longer = [replace(c, training=replace(c.training, steps=1000)) for c in configs]
+    assert main(["sweep", path, "--out", str(out), "--cost"]) == 0
+    assert re.fullmatch(r"3 runs, 3 to do: at most 0\.0\d core-hours\n", capsys.readouterr().err) and not out.exists()
+    assert sweep.cost(longer, out).seconds > 20 * sweep.cost(configs, out).seconds > 0
+    folder = out / longer[0].name
+    folder.mkdir(parents=True)
+    (folder / "progress.json").write_text(json.dumps({"step": 999}))
+    assert sweep.cost(longer, out).seconds < 0.8 * sweep.cost(longer, tmp_path / "none").seconds
+    sweep.run(configs, out)
+    assert sweep.cost(configs, out) == sweep.Cost(3, 0, 0.0)
+
+
+def test_progress_is_reported(recipe, tmp_path):
+    told = []
+    sweep.run(sweep.load(recipe(2, steps=5)), tmp_path / "out", report=told.append)
+    assert told[-1] == dict(runs=2, finished=2, step=10, steps=10)
+    assert [t["finished"] for t in told] == sorted(t["finished"] for t in told)
+
+
+@pytest.mark.parametrize("name, text, message", [
+    ("nothing", None, "sweep must be one of .*, or a Python file, not 'nothing'"),
+    ("empty.py", "", r"sweep must be a module with configs\(\)"),
+    ("twice.py", "from recall import settings\nconfigs = lambda: [settings.preset('fast-0')] * 2", "sweep must be a list of different runs"),
+])
+def test_bad_sweeps(tmp_path, monkeypatch, name, text, message):
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        sweep.load(name)
+
+
+def test_bad_scheduler_and_workers(recipe, tmp_path):
+    configs = sweep.load(recipe(1))
+    with pytest.raises(ValueError, match="workers must be at least 1"):
+        sweep.run(configs, tmp_path, workers=0)
+    with pytest.raises(ValueError, match="scheduler must be the address of a Dask scheduler that answers"):
+        sweep.run(configs, tmp_path / "x", scheduler="tcp://127.0.0.1:9")
+
+
+def test_every_named_sweep_can_be_listed():
+    for name in sweep.named():
+        assert sweep.load(name)
