@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: env chromium book test lab clean
+.PHONY: env chromium book test bench lab clean
 
 env: .venv/.complete
 
@@ -24,6 +24,10 @@ chromium:
 test: env chromium
 	$(BIN)/python -m pytest tests
 	$(BIN)/python -m pytest --nbval-lax --nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 900 chapters
+
+# a training step beside the transformers library's, batches, what emergence took
+bench: env
+	$(BIN)/python benchmarks/bench.py
 
 lab: env
 	$(BIN)/jupyter lab chapters

@@ -10,7 +10,7 @@ B traces, T rows, C columns of a token, D = n_embd, H = n_head, d = D / H.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable
 
 import torch
@@ -41,6 +41,7 @@ class GPTConfig:
     initialisation: `gpt2` draws every matrix from N(0, 0.02^2), residual projections divided by sqrt(2 n_layer); `fan_in`
     draws it from N(0, 1/(3 fan_in)), the variance of PyTorch's default.  The position table has std 0.02 in both.
     zero_init: start the output projections of attention and MLP at zero, so that every block begins as the identity.
+    positions: `learned`, a table as in GPT-2, or `none` (facts 2.2: the study has such variants too).
     """
 
     n_in: int
@@ -52,17 +53,20 @@ class GPTConfig:
     activation: str = "gelu_new"
     initialisation: str = "gpt2"
     zero_init: bool = False
+    positions: str = field(default="learned", metadata={"later": True})  # see recall.settings.later
 
     def __post_init__(self):
-        for field in ("n_in", "n_out", "n_positions", "n_layer", "n_head", "n_embd"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, not {getattr(self, field)!r}")
+        for name in ("n_in", "n_out", "n_positions", "n_layer", "n_head", "n_embd"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)!r}")
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd must be a multiple of n_head ({self.n_head}), not {self.n_embd!r}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
         if self.initialisation not in ("gpt2", "fan_in"):
             raise ValueError(f"initialisation must be gpt2 or fan_in, not {self.initialisation!r}")
+        if self.positions not in ("learned", "none"):
+            raise ValueError(f"positions must be learned or none, not {self.positions!r}")
 
     @classmethod
     def size(cls, name: str, n_in: int, n_out: int, n_positions: int, **changes) -> GPTConfig:
@@ -128,7 +132,8 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.read_in = nn.Linear(config.n_in, config.n_embd)
-        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        if config.positions == "learned":
+            self.wpe = nn.Embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd)
         self.read_out = nn.Linear(config.n_embd, config.n_out)
@@ -156,8 +161,9 @@ class GPT(nn.Module):
             raise ValueError(f"tokens must have {self.config.n_in} columns, not {tokens.shape[2]}")
         if T > self.config.n_positions:
             raise ValueError(f"tokens must have at most {self.config.n_positions} rows, not {T}")
-        positions = self.wpe(torch.arange(T, device=tokens.device))
-        x = self.hook_embed(self.read_in(tokens)) + self.hook_pos_embed(positions)
+        x = self.hook_embed(self.read_in(tokens))
+        if self.config.positions == "learned":
+            x = x + self.hook_pos_embed(self.wpe(torch.arange(T, device=tokens.device)))
         for block in self.h:
             x = block(x)
         return self.read_out(self.ln_f(self.hook_final(x)))

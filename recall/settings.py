@@ -168,6 +168,17 @@ def _adamw(dimension, labels, seed):
     return _compact_run("adamw-0", training, dimension, labels, seed)
 
 
+def vary(config: RunConfig, setting: str, **parts) -> RunConfig:
+    """The run with fields of its parts replaced and another setting's name: vary(run, "wide", model={"n_embd": 96}).
+
+    The position table follows the task.
+    """
+    changed = {name: replace(getattr(config, name), **fields) for name, fields in parts.items()}
+    task = changed.get("task", config.task)
+    changed["model"] = replace(changed.get("model", config.model), n_positions=positions(task))
+    return replace(config, setting=setting, **changed)
+
+
 @dataclass(frozen=True)
 class Preset:
     """build(dimension, labels, seed) -> RunConfig.  defaults: dimension and labels where none are asked for.

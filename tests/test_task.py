@@ -1,5 +1,6 @@
 import math
 
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -166,3 +167,16 @@ def test_bad_values_name_the_field_and_its_range(change, message):
 
 def test_label_value_balances_the_rows():
     assert math.isclose(LABEL_VALUE**2, 2)
+
+
+def test_library_systems_of_a_trace_are_a_uniform_subset():
+    """All 10 subsets of 3 of 5, each with probability 1/10; traces of other sizes beside them, and all of a library."""
+    from recall.task import _distinct
+
+    counts = torch.tensor([3, 5, 1]).repeat(6000)
+    picked = _distinct(5, counts, torch.Generator().manual_seed(0)).split(counts.tolist())
+    assert all(len(set(each.tolist())) == len(each) and 0 <= each.min() and each.max() < 5 for each in picked)
+    subsets = pd.Series([tuple(sorted(each.tolist())) for each in picked[::3]]).value_counts()
+    assert len(subsets) == 10 and ((subsets - 600).abs() < 5 * (6000 * 0.09) ** 0.5).all()
+    singles = torch.cat(picked[2::3]).bincount(minlength=5)
+    assert ((singles - 1200).abs() < 5 * (6000 * 0.16) ** 0.5).all()

@@ -1,0 +1,56 @@
+import math
+
+import pandas as pd
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from recall import costs, runs, settings, summary
+from recall.model import GPT, GPTConfig
+
+
+@pytest.mark.parametrize("rows, layers, width", [(7, 1, 8), (33, 3, 16)])
+def test_flops_of_a_trace_by_torch_s_own_counter(rows, layers, width):
+    """The counter sees every product of a real forward and backward pass."""
+    config = GPTConfig(n_in=11, n_out=3, n_positions=40, n_layer=layers, n_head=2, n_embd=width)
+    model = GPT(config)
+    for block in model.h:
+        block.attn.explicit = True  # as products, which the counter knows
+    with FlopCounterMode(display=False) as counter:
+        model(torch.randn(1, rows, 11)).square().sum().backward()
+    assert costs.trace_flops(config, rows) == counter.get_total_flops()
+
+
+def test_flops_of_a_trace_by_hand():
+    # one row, D = 1: weights 2 + 12 + 1 = 15, attention 4; forward 34, backward 68 less 2 * 2 for the tokens
+    assert costs.trace_flops(GPTConfig(2, 1, 1, n_layer=1, n_head=1, n_embd=1), 1) == 3 * 34 - 4
+
+
+def test_medians_count_a_missing_ability_as_never():
+    nan = math.nan
+    assert costs.median(pd.Series([3, 1, 2])) == 2 and costs.median(pd.Series([1, 2, 3, 5.0])) == 2.5
+    assert costs.median(pd.Series([1, nan, 2])) == 2
+    assert math.isnan(costs.median(pd.Series([1, 2, nan, nan]))) and math.isnan(costs.median(pd.Series([nan, nan, 1])))
+
+
+def test_price_of_a_committed_run():
+    """Tokens, FLOPs and seconds are one date in three units."""
+    run = runs.load(next(name for name in runs.names() if "n3-l4-fast-0-s0" in name))
+    config, line = settings.from_json(run.config), costs.price(run)
+    date = summary.dates(run, 2)["1-after"].date
+    assert line["1-after tokens"] == pytest.approx(date * config.task.trace_length)
+    assert line["1-after flops"] / line["1-after tokens"] == pytest.approx(
+        costs.trace_flops(config.model, config.task.trace_length) / config.task.trace_length)
+    whole = config.training.steps * config.training.batch_size
+    assert line["1-after seconds"] == pytest.approx(run.manifest["training_seconds"] * date / whole)
+    assert line["both seconds"] == max(line["1-after seconds"], line["2-after seconds"])
+    assert line["limit"] == whole * config.task.trace_length
+
+
+def test_price_table_counts_and_censors():
+    rows = pd.DataFrame([
+        {"dimension": 3, "labels": 4, "setting": "x", "both seconds": s, "both tokens": s, "limit": 9} for s in (5, 1, 3)
+    ] + [{"dimension": 5, "labels": 4, "setting": "x", "both seconds": s, "both tokens": s, "limit": 9} for s in (5, math.nan, math.nan)])
+    small, large = costs.price_table(rows).to_dict("records")
+    assert (small["runs"], small["reached"], small["both seconds"], small["slowest"]) == (3, 3, 3, 5)
+    assert (large["runs"], large["reached"]) == (3, 1) and math.isnan(large["both seconds"]) and math.isnan(large["slowest"])
