@@ -33,7 +33,8 @@ def trace_flops(model: GPTConfig, rows: int) -> int:
 def price(run: Run, systems: int = 2) -> dict:
     """FLOPs, tokens and one-thread training seconds until each ability and both emerged at N = `systems`; nan: never.
 
-    limit: the run's own end, in tokens, where a missing ability is right-censored.
+    limit: the run's own end, in tokens, where a missing ability is right-censored.  score: of both abilities in the
+    published model, their mean.
     """
     config = from_json(run.config)
     rows = config.task.trace_length
@@ -44,7 +45,8 @@ def price(run: Run, systems: int = 2) -> dict:
         line |= {f"{name} tokens": examples * rows,
                  f"{name} flops": examples * trace_flops(config.model, rows),
                  f"{name} seconds": summary.seconds_until(run, examples)}
-    return line | dict(ended=run.manifest.get("ended", "steps"), limit=float(run.history.examples.max() * rows),
+    final = [summary.curve(run.final.assign(examples=0), k, systems).score.iloc[0] for k in (1, 2)]
+    return line | dict(score=sum(final) / 2, ended=run.manifest.get("ended", "steps"), limit=float(run.history.examples.max() * rows),
                        evaluation_seconds=run.manifest["evaluation_seconds"],
                        start_seconds=run.manifest["session_seconds"] - run.manifest["training_seconds"]
                        - run.manifest["evaluation_seconds"])
@@ -61,13 +63,17 @@ def median(values: pd.Series) -> float:
 
 
 def price_table(prices: pd.DataFrame) -> pd.DataFrame:
-    """`price` rows by dimension, labels and setting: runs, how many reached both, medians."""
+    """`price` rows by dimension, labels and setting: runs, how many reached both, medians; the best setting first.
+
+    Best: most runs that reached both abilities, then the smallest median of seconds, then the highest score.
+    """
     measures = [c for c in prices if c.endswith((" tokens", " flops", " seconds"))]
     rows = []
     for key, group in prices.groupby(["dimension", "labels", "setting"]):
         rows.append(dict(zip(("dimension", "labels", "setting"), key)) | dict(
             runs=len(group), reached=int(group["both seconds"].notna().sum()),
             **{name: median(group[name]) for name in measures},
-            slowest=group["both seconds"].max(skipna=False),
-            limit=group.limit.max()))
-    return pd.DataFrame(rows)
+            slowest=group["both seconds"].max(skipna=False), score=group.score.mean(), limit=group.limit.max()))
+    table = pd.DataFrame(rows).assign(share=lambda t: t.reached / t.runs)
+    order = ["dimension", "labels", "share", "both seconds", "score"]
+    return table.sort_values(order, ascending=[True, True, False, True, False]).drop(columns="share").reset_index(drop=True)

@@ -23,12 +23,12 @@ from typing import Callable, Iterator
 import pandas as pd
 import torch
 
-from recall import runs, summary, sweeps, training
+from recall import costs, runs, summary, sweeps, training
 from recall.evaluation import Evaluator
 from recall.settings import RunConfig, from_json, to_json
 from recall.task import Task, check
 
-TIMED_STEPS = 3  # after one that is not timed
+TIMED_STEPS, TIMED_TRACES = 3, 32  # after one step that is not timed; of a larger batch a part is timed and scaled
 REPORT_SECONDS = 1.0  # between two lines of a run's progress.json
 BUSY_SECONDS = 2.0  # before a run that another process holds is tried again
 BROKEN_POOLS = 3  # workers killed from outside before the sweep gives up
@@ -91,15 +91,17 @@ def cost(configs: list[RunConfig], out: Path) -> Cost:
 
 def _price(config: RunConfig) -> tuple[float, float]:
     """Seconds of one training step and of one evaluation."""
+    count = min(config.training.batch_size, TIMED_TRACES)
     task, model = Task(config.task, config.seed), training.build_model(config)
     optimisers = training.optimisers(model, config.training)
     for i in range(1 + TIMED_STEPS):
         if i == 1:
             begun = time.perf_counter()
-        training.step(model, optimisers, task.sample_batch(i, config.training.batch_size), config.training, i)
+        training.step(model, optimisers, task.sample_batch(i, count), config.training, i)
     between = time.perf_counter()
     Evaluator(config.task, config.evaluation)(model.predict)
-    return (between - begun) / TIMED_STEPS, time.perf_counter() - between
+    scale = config.training.batch_size / count
+    return scale * (between - begun) / TIMED_STEPS, time.perf_counter() - between
 
 
 def done_steps(folder: Path) -> int:
@@ -129,7 +131,6 @@ def work(config: dict, folder: str, parent: int | None = None) -> str:
         training.train(from_json(config), folder, report=report)
     except training.Busy:
         return "busy"
-    (folder / "progress.json").unlink(missing_ok=True)
     return "done"
 
 
@@ -137,11 +138,12 @@ def work(config: dict, folder: str, parent: int | None = None) -> str:
 def _executor(workers: int, scheduler: str | None) -> Iterator:
     """A concurrent.futures executor: local one-thread processes, or those of a Dask cluster."""
     if scheduler is None:
+        before = set(multiprocessing.active_children())
         pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
         try:
             yield pool
         except BaseException:  # Ctrl-C: do not wait for runs that take minutes
-            for process in list((pool._processes or {}).values()):
+            for process in set(multiprocessing.active_children()) - before:
                 process.terminate()
             raise
         finally:
@@ -186,6 +188,8 @@ def run(
         except BrokenProcessPool as error:  # a worker was killed; what it held can go on
             if attempt == BROKEN_POOLS - 1:
                 raise ValueError(f"workers were killed {BROKEN_POOLS} times; start the sweep again to go on") from error
+    for config in configs:
+        (out / config.name / "progress.json").unlink(missing_ok=True)
     if failed:
         name, why = next(iter(failed.items()))
         raise ValueError(f"{len(failed)} of {len(configs)} runs failed, first {name}: {why}")
@@ -224,5 +228,5 @@ def _progress(configs, left, out):
 
 
 def table(finished: list[runs.Run]) -> pd.DataFrame:
-    """One line per run, as `python -m recall runs` prints it."""
-    return pd.DataFrame([summary.flat(summary.describe(each)) for each in finished])
+    """One line per run: what `python -m recall runs` prints, and the prices of `recall.costs`."""
+    return pd.DataFrame([summary.flat(summary.describe(each)) | costs.price(each) for each in finished])

@@ -47,7 +47,7 @@ def order_of(run: Run, systems: int = 2, window: int = 3) -> str:
 
 def one_run(run: Run, systems: int = 2) -> str:
     """Dates and order of a single run."""
-    batch, steps = run.config["training"]["batch_size"], run.config["training"]["steps"]
+    batch, steps = run.config["training"]["batch_size"], run.history.step.max()
     parts = [
         f"**{ability}-query** emerged between steps {date.after / batch:,.0f} and {date.by / batch:,.0f}"
         if date.reached else f"**{ability}-query** had not emerged by step {steps:,}"

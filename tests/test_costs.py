@@ -49,8 +49,17 @@ def test_price_of_a_committed_run():
 
 def test_price_table_counts_and_censors():
     rows = pd.DataFrame([
-        {"dimension": 3, "labels": 4, "setting": "x", "both seconds": s, "both tokens": s, "limit": 9} for s in (5, 1, 3)
-    ] + [{"dimension": 5, "labels": 4, "setting": "x", "both seconds": s, "both tokens": s, "limit": 9} for s in (5, math.nan, math.nan)])
+        {"dimension": 3, "labels": 4, "setting": "x", "both seconds": s, "both tokens": s, "score": 0.8, "limit": 9} for s in (5, 1, 3)
+    ] + [{"dimension": 5, "labels": 4, "setting": "x", "both seconds": s, "both tokens": s, "score": 0.2, "limit": 9} for s in (5, math.nan, math.nan)])
     small, large = costs.price_table(rows).to_dict("records")
     assert (small["runs"], small["reached"], small["both seconds"], small["slowest"]) == (3, 3, 3, 5)
     assert (large["runs"], large["reached"]) == (3, 1) and math.isnan(large["both seconds"]) and math.isnan(large["slowest"])
+
+
+def test_price_table_puts_the_best_setting_first():
+    """More runs there, then sooner, then the better score."""
+    nan = math.nan
+    cases = {"sure": (0.5, 4, 4), "quick": (0.5, 1, nan), "close": (0.4, nan, nan), "far": (0.1, nan, nan), "slow": (0.9, 6, 6)}
+    rows = [{"dimension": 3, "labels": 4, "setting": name, "score": score, "both seconds": s, "limit": 9}
+            for name, (score, *seconds) in cases.items() for s in seconds]
+    assert costs.price_table(pd.DataFrame(rows)).setting.tolist() == ["sure", "slow", "quick", "close", "far"]
