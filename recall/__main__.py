@@ -96,15 +96,20 @@ def _train(options):
 
 def _sweep(options):
     configs = sweep.load(options.NAME)
+    if options.table and not options.table.parent.is_dir():
+        raise ValueError(f"table must be a file in a folder that exists, not {options.table}")
     print(sweep.cost(configs, options.out), file=sys.stderr)
     if options.cost:
         return
-    finished = sweep.run(configs, options.out, workers=options.workers, scheduler=options.scheduler,
-                         report=progress.of_sweep())
+    finished, failed = sweep.run(configs, options.out, workers=options.workers, scheduler=options.scheduler,
+                                 report=progress.of_sweep())
     rows = sweep.table(finished)
     if options.table:
         runs.write_csv(options.table, rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
+    if failed:
+        name, why = next(iter(failed.items()))
+        raise ValueError(f"{len(failed)} of {len(configs)} runs failed, first {name}: {why}")
 
 
 def _evaluate(options):

@@ -38,6 +38,7 @@ class EvaluationConfig:
     seed: int = 0
 
     def __post_init__(self):
+        object.__setattr__(self, "systems", tuple(self.systems))
         for field in ("haystacks", "traces"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, not {getattr(self, field)!r}")

@@ -31,7 +31,7 @@ def on_terminal() -> Callable[[dict], None] | None:
         bar.total = progress["steps"]
         bar.set_description(describe(progress), refresh=False)
         bar.update(progress["step"] - bar.n)
-        if progress["step"] == progress["steps"]:
+        if progress["ended"]:
             bar.close()
 
     return report
@@ -40,15 +40,15 @@ def on_terminal() -> Callable[[dict], None] | None:
 def of_sweep() -> Callable[[dict], None]:
     """A tqdm bar over all steps of a sweep, on standard error; elsewhere than on a terminal a line each minute."""
     bar = tqdm(unit="step", smoothing=0.02, mininterval=1 if sys.stderr.isatty() else 60,
-               bar_format="{desc} {percentage:3.0f}% of the steps, {elapsed} gone, {remaining} left at most")
+               bar_format="{desc} {percentage:3.0f}% of the steps, {elapsed} gone, about {remaining} left")
 
     def report(progress):
         if bar.total is None:
-            bar.total = progress["steps"]
             bar.initial = bar.n = progress["step"]  # what was there before does not count for the rate
+        bar.total = progress["steps"]
         bar.set_description_str(f"{progress['finished']} of {progress['runs']} runs", refresh=False)
         bar.update(progress["step"] - bar.n)
-        if progress["finished"] == progress["runs"]:
+        if progress["finished"] + progress["failed"] == progress["runs"]:
             bar.close()
 
     return report
@@ -65,8 +65,8 @@ def in_notebook(every: float = 1.0) -> Callable[[dict], None]:
         nonlocal handle, shown
         step, steps = progress["step"], progress["steps"]
         handle = handle or display(Markdown("starting"), display_id=True)
-        if step == steps:
-            handle.update(Markdown(f"trained {steps:,} steps"))
+        if progress["ended"]:
+            handle.update(Markdown(f"trained {step:,} steps"))
         elif time.monotonic() - shown > every:
             shown = time.monotonic()
             bar = "▓" * round(20 * step / steps) + "░" * round(20 * (1 - step / steps))

@@ -173,7 +173,12 @@ def vary(config: RunConfig, setting: str, **parts) -> RunConfig:
 
     The position table follows the task.
     """
-    changed = {name: replace(getattr(config, name), **fields) for name, fields in parts.items()}
+    for part, values in parts.items():
+        check("part", part in ("task", "model", "training", "evaluation"), "task, model, training or evaluation", part)
+        for name in values:
+            there = [each.name for each in fields(getattr(config, part))]
+            check(f"{part} field", name in there, f"one of {', '.join(there)}", name)
+    changed = {part: replace(getattr(config, part), **values) for part, values in parts.items()}
     task = changed.get("task", config.task)
     changed["model"] = replace(changed.get("model", config.model), n_positions=positions(task))
     return replace(config, setting=setting, **changed)

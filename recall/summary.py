@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from recall.evaluation import Emergence, curve, emergence, first_below
+from recall.evaluation import NEVER, Emergence, curve, emergence, first_below
 from recall.predictors import blind_error
 from recall.runs import Run
 
@@ -26,7 +26,8 @@ def describe(run: Run) -> dict:
     config, history, final = run.config, run.history, run.final
     counts = [N for N in config["evaluation"]["systems"] if N > 1]
 
-    def dates(rule):
+    def found(rule):
+        rule = _never if run.manifest.get("ended") == "diverged" else rule
         return {name: {N: float(rule(curve(history, k, N)).date) for N in counts} for name, k in ABILITIES.items()}
 
     def finals(N, condition):
@@ -46,12 +47,17 @@ def describe(run: Run) -> dict:
         seconds=run.manifest["training_seconds"],
         evaluation_seconds=run.manifest["evaluation_seconds"],
         checkpoint=str(run.folder / "final.safetensors"),
-        emergence=dates(emergence),
-        emergence_strict=dates(lambda c: emergence(c, window=1)),
-        study_cutoff=dates(first_below),
+        emergence=found(emergence),
+        emergence_strict=found(lambda c: emergence(c, window=1)),
+        study_cutoff=found(first_below),
         unedited={N: finals(N, "plain") for N in counts},
         misdirected={N: finals(N, "misdirected") for N in counts},
     )
+
+
+def _never(curve: pd.DataFrame) -> Emergence:
+    """A run that diverged ends without its abilities, whatever it had before."""
+    return Emergence(*NEVER, float(curve.examples.max()))
 
 
 def flat(row: dict) -> dict:
@@ -141,7 +147,10 @@ def kind(run: Run, systems: int = 2) -> str:
 
 def dates(run: Run, systems: int, window: int = 3) -> dict[str, Emergence]:
     """Emergence of each ability by the identification score at N = `systems`; window as in `evaluation.emergence`."""
-    return {name: emergence(curve(run.history, k, systems), window=window) for name, k in ABILITIES.items()}
+    curves = {name: curve(run.history, k, systems) for name, k in ABILITIES.items()}
+    if run.manifest.get("ended") == "diverged":
+        return {name: _never(each) for name, each in curves.items()}
+    return {name: emergence(each, window=window) for name, each in curves.items()}
 
 
 def plateaus(runs: list[Run]) -> pd.DataFrame:

@@ -12,6 +12,8 @@ import json
 import multiprocessing
 import os
 import pkgutil
+import sys
+import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -47,25 +49,30 @@ def load(name: str) -> list[RunConfig]:
     else:
         check("sweep", path.suffix == ".py" and path.is_file(), f"one of {', '.join(named())}, or a Python file", name)
         spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise ValueError(f"sweep must be a Python file that runs: {name}: {type(error).__name__}: {error}") from error
     check("sweep", hasattr(module, "configs"), "a module with configs() -> list[RunConfig]", name)
-    configs = list(module.configs())
+    try:
+        configs = [from_json(to_json(config)) for config in module.configs()]  # as a worker will read them
+    except Exception as error:
+        raise ValueError(f"sweep must have configs() -> list[RunConfig]: {name}: {type(error).__name__}: {error}") from error
     check("sweep", len({config.name for config in configs}) == len(configs) > 0, "a list of different runs", name)
     return configs
 
 
 @dataclass(frozen=True)
 class Cost:
-    """runs: in the sweep.  missing: not finished in `out`.  seconds: of one core, at most, for those (an end before the
-    last step is not foreseen)."""
+    """runs: in the sweep.  missing: not finished in `out`.  seconds: of one core for those, if each goes to its last step."""
 
     runs: int
     missing: int
     seconds: float
 
     def __str__(self):
-        return f"{self.runs} runs, {self.missing} to do: at most {self.seconds / 3600:.2f} core-hours"
+        return f"{self.runs} runs, {self.missing} to do: about {self.seconds / 3600:.2f} core-hours if none ends early"
 
 
 def cost(configs: list[RunConfig], out: Path) -> Cost:
@@ -83,7 +90,8 @@ def cost(configs: list[RunConfig], out: Path) -> Cost:
                 prices[kind] = _price(config)
             step, evaluation = prices[kind]
             left = config.training.steps - done_steps(folder)
-            seconds += left * step + (left / config.training.evaluate_every + 1) * evaluation
+            last = training.FINAL_HAYSTACKS * training.FINAL_TRACES / (config.evaluation.haystacks * config.evaluation.traces)
+            seconds += left * step + (left / config.training.evaluate_every + last) * evaluation
     finally:
         torch.set_num_threads(before)
     return Cost(len(configs), missing, seconds)
@@ -112,17 +120,12 @@ def done_steps(folder: Path) -> int:
         return 0
 
 
-def work(config: dict, folder: str, parent: int | None = None) -> str:
-    """Train one run in a worker: `done`, or `busy` where another process holds its folder.
-
-    parent: process that must be alive; a worker whose sweep was killed leaves at its next step, so that the run is free.
-    """
+def work(config: dict, folder: str) -> str:
+    """Train one run in a worker: `done`, or `busy` where another process holds its folder."""
     folder, told = Path(folder), 0.0
 
     def report(progress):
         nonlocal told
-        if parent is not None and os.getppid() != parent:
-            os._exit(1)
         if time.monotonic() - told > REPORT_SECONDS:
             told = time.monotonic()
             runs.write_atomically(folder / "progress.json", json.dumps({"step": progress["step"]}).encode())
@@ -134,12 +137,23 @@ def work(config: dict, folder: str, parent: int | None = None) -> str:
     return "done"
 
 
+def _leave_with(parent: int) -> None:
+    """In a worker: end when the sweep's process is gone, so that what this worker held is free for the next sweep."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @contextmanager
 def _executor(workers: int, scheduler: str | None) -> Iterator:
     """A concurrent.futures executor: local one-thread processes, or those of a Dask cluster."""
     if scheduler is None:
         before = set(multiprocessing.active_children())
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _leave_with, (os.getpid(),))
         try:
             yield pool
         except BaseException:  # Ctrl-C: do not wait for runs that take minutes
@@ -155,9 +169,11 @@ def _executor(workers: int, scheduler: str | None) -> Iterator:
         raise ValueError("scheduler must be left out without Dask: pip install 'recall[cluster]'") from error
     try:
         client = Client(scheduler, timeout="10s")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"scheduler must be the address of a Dask scheduler that answers, not {scheduler!r}") from error
     with client:
+        threads = set(client.nthreads().values())
+        check("scheduler", threads == {1}, "a cluster of workers with one thread each (dask worker --nthreads 1)", threads)
         yield client.get_executor(pure=False)
 
 
@@ -168,63 +184,84 @@ def run(
     workers: int = 1,
     scheduler: str | None = None,
     report: Callable[[dict], None] | None = None,
-) -> list[runs.Run]:
-    """Run what is missing in `out`/{name} and return every run, in the order given.
+) -> tuple[list[runs.Run], dict[str, str]]:
+    """Run what is missing in `out`/{name}; the finished runs, in the order given, and why others failed, by name.
 
-    workers: processes of one thread each.  scheduler: address of a Dask cluster instead, whose workers see `out` under
-    the same path.  report: called about every second with runs, finished, running, step, steps (of all runs).
-    A run that fails does not stop the others; ValueError names it at the end.
+    workers: processes of one thread each, started afresh: a script that calls this needs `if __name__ == "__main__":`.
+    scheduler: address of a Dask cluster instead, whose one-thread workers see `out` under the same path.
+    report: called about every second with runs, finished, failed, step, steps (of all runs; those of a run that ended
+    early count as many as it took).
     """
     check("workers", workers >= 1, "at least 1", workers)
     out = Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    left = {c.name: c for c in configs if not (out / c.name / "manifest.json").exists()}
-    failed: dict[str, str] = {}
-    for attempt in range(BROKEN_POOLS):
+    todo = _Todo(configs, out, report)
+    broken = 0
+    while todo.left:
+        before = len(todo.left)
         try:
             with _executor(workers, scheduler) as executor:
-                _drain(executor, left, failed, configs, out, None if scheduler else os.getpid(), report)
-            break
+                todo.drain(executor)
         except BrokenProcessPool as error:  # a worker was killed; what it held can go on
-            if attempt == BROKEN_POOLS - 1:
-                raise ValueError(f"workers were killed {BROKEN_POOLS} times; start the sweep again to go on") from error
+            broken = broken + 1 if len(todo.left) == before else 1
+            if broken == BROKEN_POOLS:
+                raise ValueError(f"workers died {BROKEN_POOLS} times before any run was done; the sweep can be started "
+                                 "again to go on (a script needs `if __name__ == \"__main__\":`)") from error
     for config in configs:
         (out / config.name / "progress.json").unlink(missing_ok=True)
-    if failed:
-        name, why = next(iter(failed.items()))
-        raise ValueError(f"{len(failed)} of {len(configs)} runs failed, first {name}: {why}")
-    return [runs.open_run(out / config.name) for config in configs]
+    return [runs.open_run(out / c.name) for c in configs if c.name not in todo.failed], todo.failed
 
 
-def _drain(executor, left, failed, configs, out, parent, report):
-    submit = lambda config: executor.submit(work, to_json(config), str(out / config.name), parent)
-    pending = {submit(config): name for name, config in left.items()}
-    while pending:
-        finished, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
-        busy = []
-        for future in finished:
-            name = pending.pop(future)
-            try:
-                if future.result() == "busy":
-                    busy.append(name)
-                    continue
-            except BrokenProcessPool:
-                raise
-            except Exception as error:
-                failed[name] = str(error)
-            left.pop(name)
-        if busy:
-            time.sleep(BUSY_SECONDS)
-            pending |= {submit(left[name]): name for name in busy}
-        if report:
-            report(_progress(configs, left, out))
+class _Todo:
+    """The runs that are left, and what became of the others."""
 
+    def __init__(self, configs: list[RunConfig], out: Path, report):
+        self.configs, self.out, self.report = configs, out, report
+        self.left: dict[str, RunConfig] = {}
+        self.steps: dict[str, int] = {}  # that a finished run took
+        self.failed: dict[str, str] = {}
+        for config in configs:
+            if not self._finished(config):
+                self.left[config.name] = config
 
-def _progress(configs, left, out):
-    steps = sum(config.training.steps for config in configs)
-    unfinished = {name: done_steps(out / name) for name in left}
-    step = steps - sum(config.training.steps - unfinished[name] for name, config in left.items())
-    return dict(runs=len(configs), finished=len(configs) - len(left), step=step, steps=steps)
+    def _finished(self, config: RunConfig) -> bool:
+        try:
+            manifest = json.loads((self.out / config.name / "manifest.json").read_text())
+        except FileNotFoundError:
+            return False
+        self.steps[config.name] = manifest.get("steps", config.training.steps)
+        return True
+
+    def drain(self, executor) -> None:
+        """Give every run to the executor and wait for all; a busy one is given again."""
+        submit = lambda name: executor.submit(work, to_json(self.left[name]), str(self.out / name))
+        pending = {submit(name): name for name in self.left}
+        while pending:
+            finished, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
+            busy = []
+            for future in finished:
+                name = pending.pop(future)
+                try:
+                    if future.result() == "busy":
+                        busy.append(name)
+                        continue
+                    self._finished(self.left[name])
+                except BrokenProcessPool:
+                    raise
+                except Exception as error:
+                    self.failed[name] = str(error) or type(error).__name__
+                del self.left[name]
+            if busy:
+                time.sleep(BUSY_SECONDS)
+                pending |= {submit(name): name for name in busy}
+            if self.report:
+                self.report(self._progress())
+
+    def _progress(self) -> dict:
+        took = sum(self.steps.values())
+        return dict(runs=len(self.configs), finished=len(self.steps), failed=len(self.failed),
+                    step=took + sum(done_steps(self.out / name) for name in self.left),
+                    steps=took + sum(config.training.steps for config in self.left.values()))
 
 
 def table(finished: list[runs.Run]) -> pd.DataFrame:

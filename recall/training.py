@@ -118,8 +118,8 @@ def train(
 
     A run ends when its steps are done, when its loss has diverged, or when its abilities have stayed for `patience`
     evaluations: the manifest says which (`ended`: steps, diverged or emerged).
-    threads: torch threads (1 is what committed runs use).  report: called after every step with step, steps, loss,
-    seconds, left and the latest evaluation's errors.  stop_after: leave after that many steps in all, resumable
+    threads: torch threads (1 is what committed runs use).  report: called after every step with step, steps, ended,
+    loss, seconds, left and the latest evaluation's errors.  stop_after: leave after that many steps in all, resumable
     (None is returned).  fresh: forget what is in `out`, if it is this configuration's.
     Raises ValueError if `out` holds another configuration or cannot be written to, and Busy, which is one, while another
     process trains there.
@@ -134,8 +134,8 @@ def train(
     check("device", _usable(device), "a device that torch can use here, such as cpu", device)
     runs.write_atomically(out / "config.json", runs.canonical(plain).encode())
     how = dict(device=device, threads=threads, bf16=bf16, compile=compile)
-    before, spent = torch.get_num_threads(), time.perf_counter()
-    lock = FileLock(out / ".lock", blocking=False)  # the system frees it when its process dies
+    before, begun = torch.get_num_threads(), time.perf_counter()
+    lock = FileLock(out / ".lock", blocking=False, fallback_to_soft=False)  # the system frees it when its process dies
     try:
         lock.acquire()
     except Timeout:
@@ -147,6 +147,7 @@ def train(
         if (out / "manifest.json").exists():  # finished by the process that held the lock
             return runs.open_run(out)
         state = _State(config, out, how)
+        state.start_seconds += time.perf_counter() - begun
         forward = torch.compile(state.model) if compile else state.model
         precision = torch.autocast(torch.device(device).type, torch.bfloat16) if bf16 else nullcontext()
         while not state.ended and (stop_after is None or state.step < stop_after):
@@ -156,7 +157,7 @@ def train(
         state.save()
         if not state.ended:
             return None
-        return state.publish(session_seconds=round(time.perf_counter() - spent, 1))
+        return state.publish()
     finally:
         torch.set_num_threads(before)
         lock.release()
@@ -179,14 +180,17 @@ class _State:
         self.evaluator = Evaluator(config.task, config.evaluation, device)
         self.model = build_model(config, device=device)
         self.optimisers = optimisers(self.model, config.training)
-        self.step, self.seconds, self.evaluation_seconds, self.loss = 0, 0.0, 0.0, math.nan
+        self.step, self.seconds, self.evaluation_seconds, self.start_seconds, self.loss = 0, 0.0, 0.0, 0.0, math.nan
         self.history: list[pd.DataFrame] = []
+        self.ended: str | None = None
         self.keep = set(checkpoint_steps(config.training.steps))
         if (out / "resume.safetensors").exists():
             self._restore()
         else:
             self._evaluate()
             self._checkpoint()
+            self.start_seconds -= self.evaluation_seconds
+        self.ended = self._end()
         self.saved = time.perf_counter()
 
     def advance(self, forward, precision) -> None:
@@ -195,21 +199,20 @@ class _State:
         self.loss = step(forward, self.optimisers, batch, config, self.step, precision)
         self.step += 1
         self.seconds += time.perf_counter() - begun
-        if self.step % config.evaluate_every == 0 or self.step == config.steps or self.diverged:
+        if self.step % config.evaluate_every == 0 or self.step == config.steps or self._diverged():
             self._evaluate()
+            self.ended = self._end()
         self._checkpoint()
         if time.perf_counter() - self.saved > SAVE_SECONDS:
             self.save()
 
-    @property
-    def diverged(self) -> bool:
+    def _diverged(self) -> bool:
         return self.step > 0 and not self.loss < DIVERGED
 
-    @property
-    def ended(self) -> str | None:
+    def _end(self) -> str | None:
         """`diverged`, `emerged` or `steps` once the run is over."""
         config = self.config.training
-        if self.diverged:
+        if self._diverged():
             return "diverged"
         if config.patience and len(self.history) >= config.patience and all(map(_able, self.history[-config.patience:])):
             return "emerged"
@@ -219,7 +222,7 @@ class _State:
         latest = self.history[-1]
         after = latest[(latest.event == "query") & (latest.condition == "plain") & (latest.k <= 2)]
         rate = (self.seconds + self.evaluation_seconds) / self.step
-        return dict(step=self.step, steps=self.config.training.steps, loss=self.loss, seconds=self.seconds,
+        return dict(step=self.step, steps=self.config.training.steps, ended=self.ended, loss=self.loss, seconds=self.seconds,
                     left=rate * (self.config.training.steps - self.step), evaluated=int(latest.step.iloc[0]),
                     errors={(int(r.systems), int(r.k)): float(r["mean"]) for _, r in after.iterrows()})
 
@@ -243,7 +246,7 @@ class _State:
         for i, optimiser in enumerate(self.optimisers):
             for j, slot in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{i}.{j}.{name}": torch.as_tensor(value) for name, value in slot.items()}
-        clocks = dict(how=self.how, step=self.step, seconds=self.seconds, evaluation_seconds=self.evaluation_seconds, loss=self.loss)
+        clocks = {name: getattr(self, name) for name in ("how", "step", "seconds", "evaluation_seconds", "start_seconds", "loss")}
         history = pd.concat(self.history).to_csv(index=False)
         runs.save_tensors(self.out / "resume.safetensors", tensors, {"clocks": json.dumps(clocks), "history": history})
         self.saved = time.perf_counter()
@@ -264,7 +267,7 @@ class _State:
         vars(self).update(clocks)
         self.history = [frame for _, frame in pd.read_csv(io.StringIO(notes["history"])).groupby("step")]
 
-    def publish(self, session_seconds: float) -> runs.Run:
+    def publish(self) -> runs.Run:
         """Round the weights to half precision, evaluate those on a larger set, write the run folder."""
         published = {name: t.half().float() for name, t in self.model.state_dict().items()}
         model = build_model(self.config, published, self.device)
@@ -277,7 +280,7 @@ class _State:
             steps=self.step,
             training_seconds=round(self.seconds, 1),
             evaluation_seconds=round(self.evaluation_seconds, 1),
-            session_seconds=session_seconds,
+            start_seconds=round(self.start_seconds, 1),
             **self.how,
             processor=_processor(),
             versions=dict(recall=recall.__version__, python=platform.python_version(), torch=torch.__version__,

@@ -1,12 +1,14 @@
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from recall import costs, runs, settings, summary
+from recall import costs, runs, settings, summary, training
 from recall.model import GPT, GPTConfig
+from recall.task import Task
 
 
 @pytest.mark.parametrize("rows, layers, width", [(7, 1, 8), (33, 3, 16)])
@@ -19,6 +21,19 @@ def test_flops_of_a_trace_by_torch_s_own_counter(rows, layers, width):
     with FlopCounterMode(display=False) as counter:
         model(torch.randn(1, rows, 11)).square().sum().backward()
     assert costs.trace_flops(config, rows) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("name", ["fast-0", "adamw-0"])
+def test_flops_of_a_step_by_torch_s_own_counter(name):
+    """A real training step, Muon's products included."""
+    config = settings.preset(name, 3, 2, batch_size=2)
+    model, task = training.build_model(config), Task(config.task, 0)
+    for block in model.h:
+        block.attn.explicit = True
+    optimisers, batch = training.optimisers(model, config.training), task.sample_batch(0, 2)
+    with FlopCounterMode(display=False) as counter:
+        training.step(model, optimisers, batch, config.training, 0)
+    assert costs.step_flops(config) == counter.get_total_flops()
 
 
 def test_flops_of_a_trace_by_hand():
@@ -39,12 +54,20 @@ def test_price_of_a_committed_run():
     config, line = settings.from_json(run.config), costs.price(run)
     date = summary.dates(run, 2)["1-after"].date
     assert line["1-after tokens"] == pytest.approx(date * config.task.trace_length)
-    assert line["1-after flops"] / line["1-after tokens"] == pytest.approx(
-        costs.trace_flops(config.model, config.task.trace_length) / config.task.trace_length)
+    assert line["1-after flops"] == pytest.approx(date / config.training.batch_size * costs.step_flops(config))
     whole = config.training.steps * config.training.batch_size
     assert line["1-after seconds"] == pytest.approx(run.manifest["training_seconds"] * date / whole)
     assert line["both seconds"] == max(line["1-after seconds"], line["2-after seconds"])
     assert line["limit"] == whole * config.task.trace_length
+
+
+def test_patience_must_have_been_met_and_an_n_must_have_been_asked():
+    run = runs.load(next(name for name in runs.names() if "n3-l4-fast-0-s0" in name))
+    patient = replace(run, config=run.config | {"training": run.config["training"] | {"patience": 4}})
+    for ended, there in (("steps", False), ("emerged", True)):
+        line = costs.price(replace(patient, manifest=run.manifest | {"ended": ended}))
+        assert math.isnan(line["both seconds"]) is not there and not math.isnan(line["1-after seconds"])
+    assert all(math.isnan(costs.price(run, 3)[key]) for key in ("1-after flops", "both seconds", "score"))
 
 
 def test_price_table_counts_and_censors():

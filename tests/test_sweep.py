@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -49,27 +50,42 @@ def timeless(table):
     return table.drop(columns=clocked)
 
 
+def wait_for(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def group_is_gone(leader):
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 def test_twelve_runs_killed_five_times_end_with_the_same_table(recipe, tmp_path):
-    """SIGKILL the sweep, now and then with its workers, at random moments; what is left must say what an undisturbed
-    sweep says."""
+    """SIGKILL the sweep while it trains, now and then with its workers, at random moments; what is left must say what an
+    undisturbed sweep says."""
     path, out, draw = recipe(12, steps=120), tmp_path / "killed", random.Random()
-    configs, seen = sweep.load(path), []
+    configs, stamps = sweep.load(path), {}
     for kill in range(5):
+        for stale in out.glob("*/progress.json"):
+            stale.unlink()
         child = command(path, out)
-        deadline = time.monotonic() + 120
-        while not list(out.glob("*/progress.json")) and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(draw.uniform(0, 3))
+        wait_for(lambda: list(out.glob("*/progress.json")) or child.poll() is not None, 120, "no run has begun")
+        time.sleep(draw.uniform(0, 2))
         assert child.poll() is None, "the sweep ended before it could be killed"
         (os.kill if kill % 2 else os.killpg)(child.pid, signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL
-        seen.append(len(runs.names(out)))
-        stamps = {p: p.stat().st_mtime_ns for p in out.glob("*/manifest.json")}
-    assert seen == sorted(seen) and seen[-1] < 12
-    finished = sweep.run(configs, out, workers=2)
-    assert all(p.stat().st_mtime_ns == stamp for p, stamp in stamps.items())  # finished runs were not run again
+        wait_for(lambda: group_is_gone(child.pid), 20, "workers outlive their sweep")
+        stamps = {p: p.stat().st_mtime_ns for p in out.glob("*/manifest.json")} | stamps
+    assert len(stamps) < 12
+    finished, failed = sweep.run(configs, out, workers=2)
+    assert not failed and all(p.stat().st_mtime_ns == stamp for p, stamp in stamps.items())  # never run again
     assert not list(out.glob("*/progress.json"))
-    undisturbed = sweep.run(configs, tmp_path / "whole", workers=2)
+    undisturbed, _ = sweep.run(configs, tmp_path / "whole", workers=2)
     pd.testing.assert_frame_equal(timeless(sweep.table(finished)), timeless(sweep.table(undisturbed)))
     for a, b in zip(finished, undisturbed):
         pd.testing.assert_frame_equal(a.history, b.history)
@@ -88,13 +104,21 @@ def test_two_dask_workers_give_the_same_table(recipe, tmp_path):
     pd.testing.assert_frame_equal(dask, local)
 
 
+def is_worker(cmdline, parent):
+    try:
+        status = (cmdline.parent / "status").read_text()
+        return f"PPid:\t{parent}\n" in status and b"spawn_main" in cmdline.read_bytes()
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
 def test_a_killed_worker_does_not_end_the_sweep(recipe, tmp_path):
     out = tmp_path / "out"
     child = command(recipe(3, steps=400), out)
-    while not list(out.glob("*/progress.json")) and child.poll() is None:
-        time.sleep(0.05)
-    workers = subprocess.run(["pgrep", "-P", str(child.pid), "-f", "spawn_main"], capture_output=True, text=True).stdout.split()
-    os.kill(int(workers[0]), signal.SIGKILL)
+    wait_for(lambda: list(out.glob("*/progress.json")) or child.poll() is not None, 120, "no run has begun")
+    workers = [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/cmdline") if is_worker(p, child.pid)]
+    os.kill(workers[0], signal.SIGKILL)
     assert child.wait(timeout=300) == 0, child.stderr.read()
     assert len(runs.names(out)) == 3
 
@@ -128,17 +152,19 @@ def test_a_failing_run_is_named_and_stops_no_other(recipe, tmp_path, capfd):
     assert len(runs.names(tmp_path / "out")) == 2
 
 
-def test_cost_counts_what_is_missing(recipe, tmp_path, capsys):
+def test_cost_counts_what_is_missing(recipe, tmp_path, capsys, monkeypatch):
     path, out = recipe(3, steps=5), tmp_path / "out"
     configs = sweep.load(path)
     longer = [replace(c, training=replace(c.training, steps=1000)) for c in configs]
     assert main(["sweep", path, "--out", str(out), "--cost"]) == 0
-    assert re.fullmatch(r"3 runs, 3 to do: at most 0\.0\d core-hours\n", capsys.readouterr().err) and not out.exists()
-    assert sweep.cost(longer, out).seconds > 20 * sweep.cost(configs, out).seconds > 0
+    assert re.fullmatch(r"3 runs, 3 to do: about 0\.0\d core-hours if none ends early\n", capsys.readouterr().err) and not out.exists()
+    monkeypatch.setattr(sweep, "_price", lambda config: (0.5, 0.01))  # seconds of a step and of an evaluation
+    last = 4000 / (4 * 8)  # the final table, in evaluations
+    assert sweep.cost(longer, out).seconds == pytest.approx(3 * (500 + 0.01 * (50 + last)))
     folder = out / longer[0].name
     folder.mkdir(parents=True)
     (folder / "progress.json").write_text(json.dumps({"step": 999}))
-    assert sweep.cost(longer, out).seconds < 0.8 * sweep.cost(longer, tmp_path / "none").seconds
+    assert sweep.cost(longer, out).seconds == pytest.approx(2 * (500 + 0.01 * (50 + last)) + 0.5 + 0.01 * (1 / 20 + last))
     sweep.run(configs, out)
     assert sweep.cost(configs, out) == sweep.Cost(3, 0, 0.0)
 
@@ -146,13 +172,17 @@ def test_cost_counts_what_is_missing(recipe, tmp_path, capsys):
 def test_progress_is_reported(recipe, tmp_path):
     told = []
     sweep.run(sweep.load(recipe(2, steps=5)), tmp_path / "out", report=told.append)
-    assert told[-1] == dict(runs=2, finished=2, step=10, steps=10)
+    assert told[-1] == dict(runs=2, finished=2, failed=0, step=10, steps=10)
     assert [t["finished"] for t in told] == sorted(t["finished"] for t in told)
 
 
 @pytest.mark.parametrize("name, text, message", [
     ("nothing", None, "sweep must be one of .*, or a Python file, not 'nothing'"),
     ("empty.py", "", r"sweep must be a module with configs\(\)"),
+    ("wrong.py", "import nothing_of_that_name", "sweep must be a Python file that runs: wrong.py: ModuleNotFoundError"),
+    ("field.py", "from recall.settings import preset, vary\nconfigs = lambda: [vary(preset('fast-0'), 'x', model={'width': 3})]",
+     "sweep must have configs.*: field.py: ValueError: model field must be one of n_in, .*, not 'width'"),
+    ("other.py", "configs = lambda: [{}]", "sweep must have configs"),
     ("twice.py", "from recall import settings\nconfigs = lambda: [settings.preset('fast-0')] * 2", "sweep must be a list of different runs"),
 ])
 def test_bad_sweeps(tmp_path, monkeypatch, name, text, message):
@@ -167,8 +197,26 @@ def test_bad_scheduler_and_workers(recipe, tmp_path):
     configs = sweep.load(recipe(1))
     with pytest.raises(ValueError, match="workers must be at least 1"):
         sweep.run(configs, tmp_path, workers=0)
-    with pytest.raises(ValueError, match="scheduler must be the address of a Dask scheduler that answers"):
-        sweep.run(configs, tmp_path / "x", scheduler="tcp://127.0.0.1:9")
+    for address in ("tcp://127.0.0.1:9", "abc"):
+        with pytest.raises(ValueError, match="scheduler must be the address of a Dask scheduler that answers"):
+            sweep.run(configs, tmp_path / "x", scheduler=address)
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, host="127.0.0.1", dashboard_address=None) as cluster:
+        with pytest.raises(ValueError, match="scheduler must be a cluster of workers with one thread each .*, not {2}"):
+            sweep.run(configs, tmp_path / "x", scheduler=cluster.scheduler_address)
+
+
+def test_table_must_have_a_place(recipe, tmp_path, capsys):
+    code = main(["sweep", recipe(1), "--out", str(tmp_path / "out"), "--table", str(tmp_path / "nowhere" / "t.csv")])
+    assert code == 2 and "table must be a file in a folder that exists" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_whole_numbers_name_the_run_that_a_worker_reads(tmp_path):
+    (tmp_path / "whole.py").write_text("from recall.settings import preset, vary\n"
+                                       "configs = lambda: [vary(preset('fast-0'), 'x', training={'decay_from': zero}) for zero in (0, 0.0)]")
+    with pytest.raises(ValueError, match="a list of different runs"):
+        sweep.load(str(tmp_path / "whole.py"))
 
 
 def test_every_named_sweep_can_be_listed():

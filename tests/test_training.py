@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from recall import runs, settings, summary, training
+from recall import costs, runs, settings, summary, training
 from recall.evaluation import EvaluationConfig
 from recall.task import Task, TaskConfig
 from recall.settings import TrainingConfig
@@ -211,6 +211,17 @@ def test_a_diverging_run_ends_as_such_and_keeps_its_curve(tmp_path):
     assert training.train(tiny(steps=400, muon_rate=1e4, learning_rate=1e4), tmp_path / "run").manifest == run.manifest
 
 
+def test_a_run_that_learnt_and_then_diverged_has_nothing(tmp_path):
+    """Planted: both abilities are there in every evaluation but the last, which is when the loss blew up."""
+    run = training.train(tiny(), tmp_path / "run")
+    run.history.loc[run.history.step < 12, "score"] = 0.9
+    for ended, reached in (("steps", True), ("diverged", False)):
+        run.manifest["ended"] = ended
+        assert [date.reached for date in summary.dates(run, 2).values()] == [reached] * 2
+        assert math.isnan(summary.describe(run)["emergence"]["2-after"][2]) is not reached
+        assert math.isnan(costs.price(run)["both seconds"]) is not reached
+
+
 def test_patience_ends_a_run_once_both_abilities_have_stayed(tmp_path, monkeypatch):
     """Scores planted one by one: the count starts again at every evaluation that falls back."""
     scores = iter([0.1, 0.6, 0.6, 0.4, 0.6, 0.6, 0.6, 0.6])
@@ -224,7 +235,7 @@ def test_patience_ends_a_run_once_both_abilities_have_stayed(tmp_path, monkeypat
 
     monkeypatch.setattr(training, "Evaluator", evaluator)
     assert training.train(tiny(steps=100, patience=3), tmp_path / "run", stop_after=15) is None  # at the fall
-    monkeypatch.setattr(training._State, "publish", lambda self, session_seconds: (self.ended, self.step))
+    monkeypatch.setattr(training._State, "publish", lambda self: (self.ended, self.step))
     assert training.train(tiny(steps=100, patience=3), tmp_path / "run") == ("emerged", 30)
 
 

@@ -57,16 +57,20 @@ ADAMW = {
     "short-segments", "long-segments",
 )}
 
-BUDGET = 3.2e6  # tokens
+TOKENS = 3.2e6
 NAMES = {"fast-0": "muon", "adamw-0": "adamw"}
 
 
-def option(base: str, name: str, changes: dict, dimension: int, seed: int, budget: float = BUDGET) -> RunConfig:
-    """One run of the search: it ends once both abilities have stayed, or at its budget of tokens."""
-    run = vary(preset(base, dimension, 4, seed), f"{NAMES[base]}.{name}", **changes)
-    steps = int(budget / (run.training.batch_size * run.task.trace_length))
+def until_both(run: RunConfig, tokens: float) -> RunConfig:
+    """The run as a measurement of time: it ends once both abilities have stayed at N = 2, or at its budget."""
+    steps = int(tokens / (run.training.batch_size * run.task.trace_length))
     return vary(run, run.setting, training=dict(steps=steps, evaluate_every=50, patience=4),
                 evaluation=dict(systems=(2,), traces=32))
+
+
+def option(base: str, name: str, changes: dict, dimension: int, seed: int, tokens: float = TOKENS) -> RunConfig:
+    """One run of the search."""
+    return until_both(vary(preset(base, dimension, 4, seed), f"{NAMES[base]}.{name}", **changes), tokens)
 
 
 def configs() -> list[RunConfig]:
