@@ -39,12 +39,14 @@ def on_terminal() -> Callable[[dict], None] | None:
 
 def of_sweep() -> Callable[[dict], None]:
     """A tqdm bar over all steps of a sweep, on standard error; elsewhere than on a terminal a line each minute."""
-    bar = tqdm(unit="step", smoothing=0.02, mininterval=1 if sys.stderr.isatty() else 60,
-               bar_format="{desc} {percentage:3.0f}% of the steps, {elapsed} gone, about {remaining} left")
+    bar = None
 
     def report(progress):
-        if bar.total is None:
-            bar.initial = bar.n = progress["step"]  # what was there before does not count for the rate
+        nonlocal bar
+        if bar is None:  # what was there before does not count for the rate
+            bar = tqdm(initial=progress["step"], total=progress["steps"], smoothing=0.02,
+                       mininterval=1 if sys.stderr.isatty() else 60,
+                       bar_format="{desc} {percentage:3.0f}% of the steps, {elapsed} gone, about {remaining} left")
         bar.total = progress["steps"]
         bar.set_description_str(f"{progress['finished']} of {progress['runs']} runs", refresh=False)
         bar.update(progress["step"] - bar.n)
