@@ -85,13 +85,13 @@ def price_table(prices: pd.DataFrame) -> pd.DataFrame:
 
     Best: most runs that reached both abilities, then the smallest median of seconds, then the highest score.
     """
-    measures = [c for c in prices if c.endswith((" tokens", " flops", " seconds"))]
+    measures = [c for c in prices if c.endswith((" tokens", " flops", " seconds"))]  # of an ability or both
     rows = []
     for key, group in prices.groupby(["dimension", "labels", "setting"]):
         rows.append(dict(zip(("dimension", "labels", "setting"), key)) | dict(
             runs=len(group), reached=int(group["both seconds"].notna().sum()),
             **{name: median(group[name]) for name in measures},
-            slowest=group["both seconds"].max(skipna=False), score=group.score.mean(skipna=False), limit=group.limit.min()))
+            slowest=group["both seconds"].max(skipna=False), score=group.score.mean(skipna=False), limit=group.limit.min(), limit_seconds=group.limit_seconds.min()))
     table = pd.DataFrame(rows).assign(share=lambda t: t.reached / t.runs)
     order = ["dimension", "labels", "share", "both seconds", "score"]
     return table.sort_values(order, ascending=[True, True, False, True, False]).drop(columns="share").reset_index(drop=True)
@@ -118,3 +118,8 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
         "both, million tokens": number(row["both tokens"] / 1e6, 1), "both, 10¹² FLOP": number(row["both flops"] / 1e12, 1),
         "followed for, million tokens": number(row["limit"] / 1e6, 1), "mean score at the end": number(row["score"], 2),
     } for row in table.to_dict("records")])
+
+
+def smaller(ours: RunConfig, theirs: RunConfig) -> float:
+    """How many times fewer operations one training trace takes: the factor from model and task alone."""
+    return trace_flops(theirs.model, theirs.task.trace_length) / trace_flops(ours.model, ours.task.trace_length)

@@ -167,3 +167,25 @@ def kinds(runs: list[Run]) -> str:
              "or whole, what observations alone could tell; in some from about when 2-after is learnt, in some only later (figure above)."))
     return ("**Which kind is each run?** By the label index of 2-after-query at N = 2: below 0.25 *observation-led*, above 0.75 *label-led*.\n\n"
             + "\n".join(lines) + "\n\n" + (close if knows else "No run shown here looks labels up yet."))
+
+
+def price(table: pd.DataFrame, first: str = "fast-1") -> str:
+    """What each setting takes, from `costs.price_table`: a line per dimension; factors are to the median of `first`."""
+    lines = []
+    for dimension, group in table.groupby("dimension"):
+        rows = {row["setting"]: row for row in group.to_dict("records")}
+        base, parts = rows[first]["both tokens"], []
+        for name in sorted(rows, key=lambda name: name != first):
+            row = rows[name]
+            there = f"both abilities in {row['reached']} of {row['runs']} seeds"
+            if not math.isnan(row["both seconds"]):
+                text = f"{there}, after a median of {row['both seconds']:.0f} s and {row['both tokens'] / 1e6:.1f} million tokens"
+                factor = row["both tokens"] / base
+            else:
+                text = f"{there} by {row['limit'] / 1e6:.1f} million tokens ({row['limit_seconds']:.0f} s), where the runs ended"
+                factor = row["limit"] / base
+            if name != first and not math.isnan(base):
+                text += f": {'at least ' if math.isnan(row['both seconds']) else ''}{factor:.1f} times the tokens of `{first}`"
+            parts.append(f"`{name}` {text}")
+        lines.append(f"* **n = {dimension}**: " + "; ".join(parts) + ".")
+    return "\n".join(lines)
