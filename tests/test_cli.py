@@ -72,7 +72,7 @@ def test_listings(capsys):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["train", "--preset", "fast-9", "--out", "X"], "preset must be one of fast-0, adamw-0, .*, not 'fast-9'"),
+    (["train", "--preset", "fast-9", "--out", "X"], "preset must be one of fast-1, fast-0, .*, not 'fast-9'"),
     (["train", "--preset", "fast-0", "--dimension", "0", "--out", "X"], "dimension must be 1 to 64, not 0"),
     (["train", "--preset", "fast-0", "--labels", "0", "--out", "X"], "labels must be at least 2: with one there is nothing to recall, not 0"),
     (["train", "--preset", "fast-0", "--steps", "0", "--out", "X"], "steps must be at least 1, not 0"),

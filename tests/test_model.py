@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import GPT2Config, GPT2Model
@@ -90,6 +92,7 @@ def test_predict_splits_without_changing_anything():
 @pytest.mark.parametrize("change, message", [
     (dict(n_head=3), "n_embd must be a multiple of n_head"), (dict(activation="x"), "activation must be one of gelu_new"),
     (dict(n_layer=0), "n_layer must be at least 1"), (dict(initialisation="x"), "initialisation must be"),
+    (dict(positions="x"), "positions must be learned or none"),
 ])
 def test_bad_model_values(change, message):
     with pytest.raises(ValueError, match=message):
@@ -104,3 +107,16 @@ def test_too_long_or_too_wide_input():
     with pytest.raises(ValueError, match="9 columns, not 8"):
         small()(torch.zeros(1, 3, 8))
     assert set(ACTIVATIONS) == {"gelu_new", "relu", "silu"}
+
+
+def test_without_positions_there_is_no_table_and_order_enters_by_causality_alone():
+    """One layer without positions: the last row sees the rows before it as a set."""
+    config = GPTConfig(n_in=5, n_out=2, n_positions=8, n_layer=1, n_head=2, n_embd=8, initialisation="fan_in")
+    tokens = torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(0))
+    shuffled = tokens[:, [3, 1, 0, 2, 6, 4, 5, 7]]
+    for positions, same in (("none", True), ("learned", False)):
+        model = GPT(replace(config, positions=positions), torch.Generator().manual_seed(1))
+        if positions == "learned":
+            torch.nn.init.normal_(model.wpe.weight)
+        assert torch.allclose(model.predict(tokens)[:, -1], model.predict(shuffled)[:, -1], atol=1e-5) is same
+        assert any(name.startswith("wpe") for name in model.state_dict()) is not same

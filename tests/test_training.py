@@ -248,3 +248,15 @@ def test_later_fields_are_left_out_of_names_while_at_their_default():
                                   ("patience", -1, "patience must be at least 0")]:
         with pytest.raises(ValueError, match=message):
             tiny(**{field: value})
+
+
+def test_vary_replaces_parts_and_keeps_the_rest():
+    base = settings.preset("fast-0", 3, 4, seed=7)
+    changed = settings.vary(base, "long", task={"max_payload": 10, "trace_length": 112}, training={"momentum": 0.5})
+    assert changed.setting == "long" and changed.seed == 7 and changed.training.momentum == 0.5
+    assert changed.model.n_positions == 112 and replace(changed.model, n_positions=base.model.n_positions) == base.model
+    assert settings.vary(base, base.setting) == base
+    for parts, message in [({"colour": {}}, "part must be task, model, training or evaluation, not 'colour'"),
+                           ({"model": {"width": 3}}, "model field must be one of n_in, .*, not 'width'")]:
+        with pytest.raises(ValueError, match=message):
+            settings.vary(base, "x", **parts)
