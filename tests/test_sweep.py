@@ -202,7 +202,7 @@ def test_bad_scheduler_and_workers(recipe, tmp_path):
             sweep.run(configs, tmp_path / "x", scheduler=address)
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address=None) as cluster:
-        with pytest.raises(ValueError, match="scheduler must be a cluster of workers with one thread each .*, not {2}"):
+        with pytest.raises(ValueError, match="scheduler must be a cluster of workers with one thread each .*, not .2."):
             sweep.run(configs, tmp_path / "x", scheduler=cluster.scheduler_address)
 
 
