@@ -214,16 +214,18 @@ def distance_curves(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
 def prices(table: pd.DataFrame, dimension: int) -> alt.TopLevelMixin:
     """Training seconds until each ability, a point per seed, a row per setting.
 
-    table: dimension, setting, seed, ability, seconds, state (`there`, or the run ended before).
+    table: dimension, setting, seed, ability, seconds, state; hollow where the state is not `there`.
     """
-    abilities, states = ABILITIES[:2], ["there", "not there when the run ended"]
+    abilities = ABILITIES[:2]
     pick = choice("dimension", "system dimension n ", sorted(table.dimension.unique().tolist()), dimension)
-    chart = alt.Chart(table).transform_filter("datum.dimension == pick_dimension").mark_point(size=80, strokeWidth=2, opacity=0.9).encode(
+    chart = alt.Chart(table).transform_filter("datum.dimension == pick_dimension").mark_point(size=80, strokeWidth=2).encode(
         x=alt.X("seconds:Q", title="training seconds on one core (logarithmic)", scale=alt.Scale(type="log", nice=False, padding=12)),
         y=alt.Y("setting:N", title=None, axis=alt.Axis(labelLimit=110)),
         yOffset=alt.YOffset("ability:N", sort=abilities[::-1]),
         color=alt.Color("ability:N", scale=alt.Scale(domain=abilities, range=[LOOK_UP, CONTINUE])),
-        shape=alt.Shape("state:N", scale=alt.Scale(domain=states, range=["circle", "triangle-right"])),
+        fill=alt.Fill("ability:N", scale=alt.Scale(domain=abilities, range=[LOOK_UP, CONTINUE]), legend=None),
+        fillOpacity=alt.condition("datum.state == 'there'", alt.value(0.75), alt.value(0)),
+        shape=alt.Shape("ability:N", scale=alt.Scale(domain=abilities, range=["circle", "square"])),
         tooltip=["setting", "seed", "ability", alt.Tooltip("seconds", format=",.0f"), "state"],
     )
     return themed(chart.add_params(pick), 240)

@@ -116,7 +116,7 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
         "2-after, s": number(row["2-after seconds"], 0), "1-after, s": number(row["1-after seconds"], 0),
         "both, s": number(row["both seconds"], 0), "slowest, s": number(row["slowest"], 0),
         "both, million tokens": number(row["both tokens"] / 1e6, 1), "both, 10¹² FLOP": number(row["both flops"] / 1e12, 1),
-        "followed for, million tokens": number(row["limit"] / 1e6, 1), "mean score at the end": number(row["score"], 2),
+        "shortest run, million tokens": number(row["limit"] / 1e6, 1), "mean score at the end": number(row["score"], 2),
     } for row in table.to_dict("records")])
 
 

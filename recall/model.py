@@ -89,7 +89,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         B, T, D = x.shape
-        q, k, v = self.c_attn(x).view(B, T, 3, self.n_head, D // self.n_head).permute(2, 0, 3, 1, 4)
+        # copied: the fused attention is slower on strided heads when another process shares the cache
+        q, k, v = (part.view(B, T, self.n_head, D // self.n_head).transpose(1, 2).contiguous()
+                   for part in self.c_attn(x).split(D, dim=2))
         q, k, v = self.hook_q(q), self.hook_k(k), self.hook_v(v)
         if self.explicit:
             scores = q @ k.mT / q.shape[-1] ** 0.5
