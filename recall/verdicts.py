@@ -184,8 +184,10 @@ def price(table: pd.DataFrame, first: str = "fast-1") -> str:
             else:
                 text = f"{there} by {row['limit'] / 1e6:.1f} million tokens ({row['limit_seconds']:.0f} s), where the runs ended"
                 factor = row["limit"] / base
+            censored = math.isnan(row["both seconds"])
             if name != first and not math.isnan(base):
-                text += f": {'at least ' if math.isnan(row['both seconds']) else ''}{factor:.1f} times the tokens of `{first}`"
+                text += (", too few for a comparison" if censored and factor <= 1
+                         else f": {'at least ' if censored else ''}{factor:.1f} times the tokens of `{first}`")
             parts.append(f"`{name}` {text}")
         lines.append(f"* **n = {dimension}**: " + "; ".join(parts) + ".")
     return "\n".join(lines)

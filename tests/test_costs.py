@@ -98,6 +98,8 @@ def test_sentences_say_what_the_table_says():
         "* **n = 3**: `fast-1` both abilities in 8 of 8 seeds, after a median of 50 s and 2.0 million tokens; "
         "`adamw-1` both abilities in 1 of 8 seeds by 4.8 million tokens (100 s), where the runs ended: at least 2.4 times the tokens of `fast-1`; "
         "`slow-1` both abilities in 8 of 8 seeds, after a median of 90 s and 3.0 million tokens: 1.5 times the tokens of `fast-1`.")
+    short = table.assign(limit=1e6)
+    assert "by 1.0 million tokens (100 s), where the runs ended, too few for a comparison;" in verdicts.price(short)
 
 
 def test_points_put_a_missing_ability_at_the_end_of_its_run():
