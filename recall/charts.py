@@ -223,7 +223,7 @@ def prices(table: pd.DataFrame, dimension: int) -> alt.TopLevelMixin:
         y=alt.Y("setting:N", title=None, axis=alt.Axis(labelLimit=110)),
         yOffset=alt.YOffset("ability:N", sort=abilities[::-1]),
         color=alt.Color("ability:N", scale=alt.Scale(domain=abilities, range=[LOOK_UP, CONTINUE])),
-        fill=alt.Fill("ability:N", scale=alt.Scale(domain=abilities, range=[LOOK_UP, CONTINUE]), legend=None),
+        fill=alt.Fill("ability:N", scale=alt.Scale(domain=abilities, range=[LOOK_UP, CONTINUE])),
         fillOpacity=alt.condition("datum.state == 'there'", alt.value(0.75), alt.value(0)),
         shape=alt.Shape("ability:N", scale=alt.Scale(domain=abilities, range=["circle", "square"])),
         tooltip=["setting", "seed", "ability", alt.Tooltip("seconds", format=",.0f"), "state"],
