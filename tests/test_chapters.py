@@ -6,7 +6,7 @@ import re
 import nbformat
 import pytest
 
-from recall import runs, summary, verdicts
+from recall import costs, runs, summary, verdicts
 from recall.book.__main__ import chapters, execute, main
 from recall.book.figure import table_html
 
@@ -91,7 +91,7 @@ def test_predictor_chapter_has_every_curve(executed):
 
 
 def test_transformer_chapter_trains_for_real(executed):
-    (spec,) = embedded(executed("03_transformer"), "recall-figure")
+    spec, _ = embedded(executed("03_transformer"), "recall-figure")
     assert rows(spec) == [2, 2 * 3]  # reference levels; evaluations at steps 0 and 12, k in 1..3
     markdown = " ".join(outputs(executed("03_transformer"), "text/markdown"))
     assert "trained 12 steps" in markdown and "had not emerged by step 12" in markdown
@@ -108,7 +108,7 @@ def test_two_abilities_chapter_trains_what_is_missing(executed):
 
 def test_live_training_of_the_committed_book_is_in_range():
     """Chapter 3 as committed: going on is learnt, and the curve is that of a training run."""
-    (spec,) = embedded(nbformat.read(SOURCES["03_transformer"], 4), "recall-figure")
+    spec, _ = embedded(nbformat.read(SOURCES["03_transformer"], 4), "recall-figure")
     history = max(spec["datasets"].values(), key=len)
     last = max(row["step"] for row in history)
     end = {row["ability"]: row["mean"] for row in history if row["step"] == last}
@@ -137,6 +137,21 @@ def test_committed_sentences_and_tables_are_those_of_the_committed_runs():
     overview = summary.overview(committed)
     bodies = [table_html(summary.plateau_table(committed), ""), table_html(overview, "", summary.formats(overview))]
     assert [html[html.index("<table"):] for html in tables] == [html[html.index("<table"):] for html in bodies]
+
+
+def test_committed_prices_are_those_of_the_tables():
+    """The figure, sentences and tables of what a recipe costs, made again from data/tables."""
+    notebook = nbformat.read(SOURCES["03_transformer"], 4)
+    fresh = runs.table("fresh")
+    prices = costs.price_table(fresh)
+    assert verdicts.price(prices) in list(outputs(notebook, "text/markdown"))
+    tables = [html[html.index("<table"):] for html in outputs(notebook, "text/html") if "<table" in html]
+    expected = [table_html(costs.shown(each), "") for each in (prices, costs.price_table(runs.table("search")))]
+    assert tables == [html[html.index("<table"):] for html in expected]
+    _, spec = embedded(notebook, "recall-figure")
+    drawn = max(spec["datasets"].values(), key=len)
+    assert len(drawn) == 2 * len(fresh) and sum(row["state"] != "there" for row in drawn) == int(
+        fresh[["1-after seconds", "2-after seconds"]].isna().sum().sum())
 
 
 def test_unknown_chapter_and_parameter(tmp_path, capsys):
