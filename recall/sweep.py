@@ -7,6 +7,7 @@ one goes on, and a lock keeps two processes from one folder.  Two sweeps over on
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import multiprocessing
@@ -33,6 +34,7 @@ from recall.task import Task, check
 TIMED_STEPS, TIMED_TRACES = 3, 32  # after one step that is not timed; of a larger batch a part is timed and scaled
 REPORT_SECONDS = 1.0  # between two lines of a run's progress.json
 BUSY_SECONDS = 2.0  # before a run that another process holds is tried again
+SCHEDULER_SECONDS = 10  # until a Dask scheduler that does not answer is given up
 BROKEN_POOLS = 3  # workers killed from outside before the sweep gives up
 
 
@@ -165,13 +167,18 @@ def _executor(workers: int, scheduler: str | None) -> Iterator:
         return
     try:
         from distributed import Client
+        from distributed.comm import connect
     except ImportError as error:
         raise ValueError("scheduler must be left out without Dask: pip install 'recall[cluster]'") from error
-    try:
-        client = Client(scheduler, timeout="10s")
+
+    async def knock() -> None:
+        await (await connect(scheduler, timeout=SCHEDULER_SECONDS)).close()
+
+    try:  # before a client: one that fails stays half-made, and closed by a later collection it can hold a lock for ever
+        asyncio.run(knock())
     except (OSError, ValueError) as error:
         raise ValueError(f"scheduler must be the address of a Dask scheduler that answers, not {scheduler!r}") from error
-    with client:
+    with Client(scheduler) as client:
         threads = set(client.nthreads().values())
         check("scheduler", threads == {1}, "a cluster of workers with one thread each (dask worker --nthreads 1)", threads)
         yield client.get_executor(pure=False)

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +201,7 @@ def test_bad_scheduler_and_workers(recipe, tmp_path):
     for address in ("tcp://127.0.0.1:9", "abc"):
         with pytest.raises(ValueError, match="scheduler must be the address of a Dask scheduler that answers"):
             sweep.run(configs, tmp_path / "x", scheduler=address)
+        assert "IO loop" not in [thread.name for thread in threading.enumerate()]  # a client left open can hold up the next for ever
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address=None) as cluster:
         with pytest.raises(ValueError, match="scheduler must be a cluster of workers with one thread each .*, not .2."):
