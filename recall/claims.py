@@ -1,0 +1,227 @@
+"""Claims of the study, the rules that decide them, and what the committed runs say.
+
+Written down before the runs that decide it (`recall/sweeps/atlas.py`, seeds 300 to 307, which nothing before has seen;
+what was known came from other seeds): at most eight primary tests, corrected together by Holm's method at LEVEL.
+Everything else in the book is exploratory.
+
+A claim is `reproduced` if all of its primary tests pass, `in part` if some do, `not reproduced` if none does,
+`not tested` without one.  A test that does not pass is either *refuted* (its refuter holds, by the same kind of interval)
+or *undecided*.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+from scipy import stats
+
+from recall import runs
+from recall.evaluation import curve, emergence
+from recall.runs import Run
+from recall.summary import dates
+from recall.task import check
+
+LEVEL = 0.05
+MARGIN = 0.05  # of a score or an index: a difference smaller than that is no difference
+LEAST = 5  # runs without which a test stays undecided
+SETTING, LABELS, SEEDS = "fast-1", 4, range(300, 308)
+ATLAS = runs.DATA / "atlas"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a test found.  estimate with its interval: a share of runs or a mean over runs, as the test's `statistic` says.
+
+    p: one-sided, of the claim's contrary; nan where fewer than LEAST runs can tell.  refuted: the interval lies on the
+    refuter's side.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+    runs: int
+    refuted: bool
+
+
+NOTHING = (math.nan, math.nan, math.nan, math.nan)
+
+
+def share(outcomes: list[bool]) -> Result:
+    """Sign test: more than half of the runs.  Interval: Clopper-Pearson, 95 %."""
+    if len(outcomes) < LEAST:
+        return Result(*NOTHING, len(outcomes), False)
+    test = stats.binomtest(sum(outcomes), len(outcomes), alternative="greater")
+    interval = stats.binomtest(sum(outcomes), len(outcomes)).proportion_ci(0.95)
+    return Result(sum(outcomes) / len(outcomes), interval.low, interval.high, test.pvalue, len(outcomes), interval.high < 0.5)
+
+
+def above(values: list[float]) -> Result:
+    """t test: the mean over runs is above 0.  Interval: 95 %."""
+    if len(values) < LEAST:
+        return Result(*NOTHING, len(values), False)
+    test = stats.ttest_1samp(values, 0.0)
+    low, high = test.confidence_interval(0.95)
+    return Result(float(np.mean(values)), low, high, stats.ttest_1samp(values, 0.0, alternative="greater").pvalue, len(values), high < 0)
+
+
+def equivalent(values: list[float], margin: float = MARGIN) -> Result:
+    """Two one-sided t tests: the mean over runs lies within +-margin.  Interval: 90 %, the one that must lie inside."""
+    if len(values) < LEAST:
+        return Result(*NOTHING, len(values), False)
+    low, high = stats.ttest_1samp(values, 0.0).confidence_interval(0.90)
+    p = max(stats.ttest_1samp(values, -margin, alternative="greater").pvalue, stats.ttest_1samp(values, margin, alternative="less").pvalue)
+    return Result(float(np.mean(values)), low, high, p, len(values), low > margin or high < -margin)
+
+
+def holm(p: list[float]) -> list[float]:
+    """Holm's adjusted p values; nan (undecided) counts as 1 and stays nan."""
+    adjusted, running = [math.nan] * len(p), 0.0
+    for rank, i in enumerate(sorted(range(len(p)), key=lambda i: (math.isnan(p[i]), p[i]))):
+        running = max(running, min(1.0, (len(p) - rank) * p[i])) if not math.isnan(p[i]) else 1.0
+        adjusted[i] = math.nan if math.isnan(p[i]) else running
+    return adjusted
+
+
+# --- what one run says ------------------------------------------------------------------------------------------------
+
+NEEDED = 2  # N at which everything but the two tests over N is asked; 4 is the largest that is trained
+
+
+def goes_on_first(run: Run) -> bool:
+    """2-after-query emerged, and before 1-after-query had: not within the same two evaluations."""
+    when = dates(run, NEEDED)
+    begin, go_on = when["1-after"], when["2-after"]
+    return go_on.reached and (not begin.reached or go_on.by <= begin.after)
+
+
+def doublings(run: Run, k: int) -> float:
+    """How often the examples double while the score of k-after-query goes from 1/4 to 3/4, each for good; nan: not by the end."""
+    rows = curve(run.history, k, NEEDED)
+    low, high = (emergence(rows, threshold=threshold) for threshold in (0.25, 0.75))
+    return math.log2(high.date / low.date) if high.reached and low.date > 0 else math.nan
+
+
+def begins_abruptly(run: Run) -> bool:
+    """1-after-query rises in fewer doublings than 2-after-query; a run where either does not get there counts against."""
+    begin, go_on = doublings(run, 1), doublings(run, 2)
+    return begin < go_on
+
+
+def both(run: Run) -> bool:
+    """Both abilities had emerged by the end: only such a run has a label to be deaf to."""
+    return run.manifest.get("ended") != "diverged" and all(date.reached for date in dates(run, NEEDED).values())
+
+
+def last(run: Run, k: int, column: str, systems: int = NEEDED, condition: str = "plain") -> float:
+    """A statistic of k-after-query in the final table."""
+    return float(curve(run.final.assign(examples=0), k, systems, condition)[column].iloc[0])
+
+
+def label_index_2(run: Run) -> float:
+    return last(run, 2, "label_index", condition="misdirected")
+
+
+def misdirection_changes_2(run: Run) -> float:
+    return last(run, 2, "score", condition="misdirected") - last(run, 2, "score")
+
+
+def grows_with_systems(run: Run) -> float:
+    """Growth of the mean squared error from N = 2 to 4, of 2-after less that of 1-after."""
+    growth = {k: last(run, k, "mean", systems=4) - last(run, k, "mean", systems=2) for k in (1, 2)}
+    return growth[2] - growth[1]
+
+
+def begins_alike(run: Run) -> float:
+    return last(run, 1, "score", systems=4) - last(run, 1, "score", systems=2)
+
+
+# --- the eight tests --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Test:
+    """test(values of `measure` over the runs at `dimension`); knowing: only runs that have both abilities."""
+
+    id: str
+    claim: str  # id of the study's claim that it decides
+    dimension: int
+    statistic: str
+    rule: str
+    refuter: str
+    measure: Callable[[Run], float]
+    test: Callable[[list], Result]
+    knowing: bool
+
+
+ORDER = dict(
+    claim="two-abilities", measure=goes_on_first, test=share, knowing=False,
+    statistic="share of seeds in which 2-after-query emerged before 1-after-query (identification score 1/2, N = 2, farthest needle)",
+    rule="more than half of the seeds, one-sided sign test; an ability never reached counts as later than one that was, a tie against the claim",
+    refuter="2-after-query first in no more than half of the seeds",
+)
+DEAF = dict(
+    claim="two-mechanisms", measure=label_index_2, test=equivalent, knowing=True,
+    statistic="label index of 2-after-query under a misdirected label (0: the observation decides, 1: the label), mean over seeds with both abilities",
+    rule=f"within +-{MARGIN} of 0, two one-sided t tests",
+    refuter=f"a label index above {MARGIN}: the label has a say in what observations alone can tell",
+)
+TESTS = (
+    Test("order-3", dimension=3, **ORDER),
+    Test("order-5", dimension=5, **ORDER),
+    Test("abrupt-5", claim="two-abilities", dimension=5, measure=begins_abruptly, test=share, knowing=False,
+         statistic="share of seeds in which the score of 1-after-query goes from 1/4 to 3/4 in fewer doublings of the examples than that of 2-after-query (N = 2)",
+         rule="more than half of the seeds, one-sided sign test; a seed that does not get there counts against the claim",
+         refuter="1-after-query rises no more abruptly in half of the seeds"),
+    Test("deaf-3", dimension=3, **DEAF),
+    Test("deaf-5", dimension=5, **DEAF),
+    Test("unchanged-5", claim="two-mechanisms", dimension=5, measure=misdirection_changes_2, test=equivalent, knowing=True,
+         statistic="identification score of 2-after-query with a misdirected label less that with the right one (N = 2), mean over seeds with both abilities",
+         rule=f"within +-{MARGIN} of 0, two one-sided t tests", refuter=f"a score lower by more than {MARGIN}"),
+    Test("degrades-5", claim="degradation", dimension=5, measure=grows_with_systems, test=above, knowing=True,
+         statistic="growth of the mean squared error from N = 2 to N = 4, of 2-after-query less that of 1-after-query, mean over seeds with both abilities",
+         rule="above 0, one-sided t test", refuter="the error of 2-after-query grows no more than that of 1-after-query"),
+    Test("flat-5", claim="degradation", dimension=5, measure=begins_alike, test=equivalent, knowing=True,
+         statistic="identification score of 1-after-query at N = 4 less that at N = 2, mean over seeds with both abilities",
+         rule=f"within +-{MARGIN} of 0, two one-sided t tests", refuter=f"a score that differs by more than {MARGIN}"),
+)
+
+# id: what the study says (facts section 0)
+CLAIMS = {
+    "two-abilities": "Going on (2-after-query and later) is learnt much earlier than beginning again (1-after-query), which comes late and abruptly.",
+    "two-mechanisms": "Two mechanisms are at work: the label decides 1-after-query, observations alone decide 2-after-query.",
+    "degradation": "2-after-query gets worse with more systems in the haystack, while 1-after-query hardly depends on their number.",
+    "separate-circuits": "The edges that pruning leaves for 1-after-query and for 2-after-query do not overlap.",
+    "language": "In OLMo's checkpoints the second token of a task is predicted well earlier than the first.",
+}
+
+
+def outcomes(finished: list[Run]) -> list[dict]:
+    """The eight tests on the runs of the atlas: a row each, with Holm's p and `outcome` passed, refuted or undecided."""
+    rows = []
+    for test in TESTS:
+        cell = [run for run in finished if _cell(run) == (test.dimension, LABELS, SETTING) and run.config["seed"] in SEEDS]
+        used = [run for run in cell if both(run)] if test.knowing else cell
+        rows.append((test, len(cell), test.test([test.measure(run) for run in used])))
+    adjusted = holm([result.p for _, _, result in rows])
+    return [dict(id=test.id, claim=test.claim, dimension=test.dimension, statistic=test.statistic, rule=test.rule, refuter=test.refuter,
+                 estimate=result.estimate, low=result.low, high=result.high, p=result.p, holm=p, runs=result.runs, seeds=seeds,
+                 outcome="passed" if p <= LEVEL else "refuted" if result.refuted else "undecided")
+            for (test, seeds, result), p in zip(rows, adjusted)]
+
+
+def status(tests: list[dict]) -> str:
+    """Of a claim, from the outcomes of its tests."""
+    passed = [row["outcome"] == "passed" for row in tests]
+    if not any(row["seeds"] for row in tests):
+        return "not tested"
+    return "reproduced" if all(passed) else "in part" if any(passed) else "not reproduced"
+
+
+def _cell(run: Run) -> tuple:
+    task = run.config["task"]
+    return task["dimension"], task["labels"], run.config["setting"]
