@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     many = commands.add_parser("sweep", help="train what is missing of a list of runs; goes on after a kill")
     many.add_argument("NAME", help=f"{', '.join(sweep.named())}, or a Python file with configs()")
     many.add_argument("--out", type=Path, default=Path("_runs"), help="folder of run folders (default: _runs)")
+    many.add_argument("--keep", type=Path, help="folder for copies of finished runs without weights; what is there is not run again")
     many.add_argument("--workers", type=int, default=os.cpu_count(), help="one-thread processes (default: all cores)")
     many.add_argument("--scheduler", help="address of a Dask scheduler whose workers see --out")
     many.add_argument("--cost", action="store_true", help="print what it would take and stop")
@@ -98,10 +99,10 @@ def _sweep(options):
     configs = sweep.load(options.NAME)
     if options.table and not options.table.parent.is_dir():
         raise ValueError(f"table must be a file in a folder that exists, not {options.table}")
-    print(sweep.cost(configs, options.out), file=sys.stderr)
+    print(sweep.cost(configs, options.out, options.keep), file=sys.stderr)
     if options.cost:
         return
-    finished, failed = sweep.run(configs, options.out, workers=options.workers, scheduler=options.scheduler,
+    finished, failed = sweep.run(configs, options.out, keep=options.keep, workers=options.workers, scheduler=options.scheduler,
                                  report=progress.of_sweep())
     rows = sweep.table(finished)
     if options.table:

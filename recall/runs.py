@@ -9,6 +9,8 @@ A run folder holds
     manifest.json        SHA-256 of the files above, command, seconds, threads, versions
     checkpoints/, resume.safetensors    a local cache, not committed
 
+Of a run that matters for its tables only, a copy without the weights may be kept (`keep`): the manifest says so.
+
 Nothing is pickled, and every file is written beside its place and moved there.
 """
 
@@ -28,7 +30,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 DATA = Path(__file__).resolve().parent.parent / "data"
-FILES = ("config.json", "history.csv.gz", "final.csv", "final.safetensors")
+WEIGHTS = "final.safetensors"
+FILES = ("config.json", "history.csv.gz", "final.csv", WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,17 @@ class Run:
     def name(self) -> str:
         return self.folder.name
 
+    @property
+    def whole(self) -> bool:
+        """Whether its weights are there; else only its tables were kept."""
+        return WEIGHTS not in self.manifest.get("left_out", ())
+
     def weights(self) -> dict[str, Tensor]:
-        """The published (half-precision) weights in single precision."""
-        return {name: tensor.float() for name, tensor in load_file(self.folder / "final.safetensors").items()}
+        """The published (half-precision) weights in single precision; ValueError where only the tables were kept."""
+        if not self.whole:
+            raise ValueError(f"run must have its weights, but of {self.name} only the tables were kept; to train it again: "
+                             f"{self.manifest['command']}")
+        return {name: tensor.float() for name, tensor in load_file(self.folder / WEIGHTS).items()}
 
 
 def canonical(config: dict) -> str:
@@ -110,7 +121,7 @@ def write(folder: Path, config: dict, history: pd.DataFrame, final: pd.DataFrame
         history.to_csv(packed, compression=compression, **digits)
         write_atomically(folder / "history.csv.gz", packed.read_bytes())
     write_atomically(folder / "final.csv", final.to_csv(**digits).encode())
-    save_tensors(folder / "final.safetensors", {name: t.half() for name, t in weights.items()})
+    save_tensors(folder / WEIGHTS, {name: t.half() for name, t in weights.items()})
     manifest = {"files": {name: _sha256(folder / name) for name in FILES}, **facts}
     write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
     return open_run(folder)
@@ -126,11 +137,21 @@ def open_run(folder: Path) -> Run:
         listed = dict(manifest["files"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"run must have a manifest.json that lists its files: {folder}") from error
-    for name in FILES:
+    for name in (name for name in FILES if name not in manifest.get("left_out", ())):
         if not (folder / name).is_file() or _sha256(folder / name) != listed.get(name):
             raise ValueError(f"run must match its manifest: {folder / name} is missing or altered")
     config = json.loads((folder / "config.json").read_text())
     return Run(folder, config, pd.read_csv(folder / "history.csv.gz"), pd.read_csv(folder / "final.csv"), manifest)
+
+
+def keep(run: Run, root: Path) -> Run:
+    """A copy of a finished run under `root`, without its weights; their SHA-256 stays in the manifest."""
+    folder = Path(root) / run.name
+    for name in FILES:
+        if name != WEIGHTS:
+            write_atomically(folder / name, (run.folder / name).read_bytes())
+    write_atomically(folder / "manifest.json", (json.dumps(run.manifest | {"left_out": [WEIGHTS]}, indent=1) + "\n").encode())
+    return open_run(folder)
 
 
 def names(root: Path | None = None) -> list[str]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from recall.evaluation import NEVER, Emergence, curve, emergence, first_below
 from recall.predictors import blind_error
-from recall.runs import Run
+from recall.runs import WEIGHTS, Run
 
 ABILITIES = {"1-after": 1, "2-after": 2}  # k after the query: look-up, continuing
 
@@ -20,6 +20,7 @@ def describe(run: Run) -> dict:
     excepted (`evaluation.emergence`); emergence_strict: without exception.  nan: not by the end, or no score (it is
     defined for the family `haar`).
     study_cutoff: the same by the study's rule, median squared error below 0.5.
+    checkpoint: None where only the tables were kept.
     ended: why the run ended (`training.train`), after `steps` steps.
     misdirected: N -> k -> error and label index of the published model.
     """
@@ -46,7 +47,7 @@ def describe(run: Run) -> dict:
         examples=int(history.examples.max()),
         seconds=run.manifest["training_seconds"],
         evaluation_seconds=run.manifest["evaluation_seconds"],
-        checkpoint=str(run.folder / "final.safetensors"),
+        checkpoint=str(run.folder / WEIGHTS) if run.whole else None,
         emergence=found(emergence),
         emergence_strict=found(lambda c: emergence(c, window=1)),
         study_cutoff=found(first_below),

@@ -77,21 +77,26 @@ class Cost:
         return f"{self.runs} runs, {self.missing} to do: about {self.seconds / 3600:.2f} core-hours if none ends early"
 
 
-def cost(configs: list[RunConfig], out: Path) -> Cost:
+def place(config: RunConfig, out: Path, keep: Path | None = None) -> Path | None:
+    """The folder in which a run is finished, in `keep` before `out`; None if it is not."""
+    return next((root / config.name for root in map(Path, filter(None, (keep, out)))
+                 if (root / config.name / "manifest.json").exists()), None)
+
+
+def cost(configs: list[RunConfig], out: Path, keep: Path | None = None) -> Cost:
     """What is left to do, from timing a few steps and one evaluation of every kind of run on one thread here."""
     before, seconds, prices, missing = torch.get_num_threads(), 0.0, {}, 0
     torch.set_num_threads(1)
     try:
         for config in configs:
-            folder = Path(out) / config.name
-            if (folder / "manifest.json").exists():
+            if place(config, out, keep):
                 continue
             missing += 1
             kind = (config.task, config.model, replace(config.training, steps=1), config.evaluation)
             if kind not in prices:
                 prices[kind] = _price(config)
             step, evaluation = prices[kind]
-            left = config.training.steps - done_steps(folder)
+            left = config.training.steps - done_steps(Path(out) / config.name)
             last = training.FINAL_HAYSTACKS * training.FINAL_TRACES / (config.evaluation.haystacks * config.evaluation.traces)
             seconds += left * step + (left / config.training.evaluate_every + last) * evaluation
     finally:
@@ -188,12 +193,14 @@ def run(
     configs: list[RunConfig],
     out: Path,
     *,
+    keep: Path | None = None,
     workers: int = 1,
     scheduler: str | None = None,
     report: Callable[[dict], None] | None = None,
 ) -> tuple[list[runs.Run], dict[str, str]]:
     """Run what is missing in `out`/{name}; the finished runs, in the order given, and why others failed, by name.
 
+    keep: folder to which finished runs are copied without their weights (`runs.keep`); what is there is not run again.
     workers: processes of one thread each, started afresh: a script that calls this needs `if __name__ == "__main__":`.
     scheduler: address of a Dask cluster instead, whose one-thread workers see `out` under the same path.
     report: called about every second with runs, finished, failed, step, steps (of all runs; those of a run that ended
@@ -202,7 +209,8 @@ def run(
     check("workers", workers >= 1, "at least 1", workers)
     out = Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    todo = _Todo(configs, out, report)
+    keep = Path(keep).resolve() if keep else None
+    todo = _Todo(configs, out, keep, report)
     broken = 0
     while todo.left:
         before = len(todo.left)
@@ -216,14 +224,14 @@ def run(
                                  "again to go on (a script needs `if __name__ == \"__main__\":`)") from error
     for config in configs:
         (out / config.name / "progress.json").unlink(missing_ok=True)
-    return [runs.open_run(out / c.name) for c in configs if c.name not in todo.failed], todo.failed
+    return [runs.open_run(place(c, out, keep)) for c in configs if c.name not in todo.failed], todo.failed
 
 
 class _Todo:
     """The runs that are left, and what became of the others."""
 
-    def __init__(self, configs: list[RunConfig], out: Path, report):
-        self.configs, self.out, self.report = configs, out, report
+    def __init__(self, configs: list[RunConfig], out: Path, keep: Path | None, report):
+        self.configs, self.out, self.keep, self.report = configs, out, keep, report
         self.left: dict[str, RunConfig] = {}
         self.steps: dict[str, int] = {}  # that a finished run took
         self.failed: dict[str, str] = {}
@@ -232,10 +240,12 @@ class _Todo:
                 self.left[config.name] = config
 
     def _finished(self, config: RunConfig) -> bool:
-        try:
-            manifest = json.loads((self.out / config.name / "manifest.json").read_text())
-        except FileNotFoundError:
+        folder = place(config, self.out, self.keep)
+        if folder is None:
             return False
+        if self.keep and folder.parent != self.keep:
+            runs.keep(runs.open_run(folder), self.keep)
+        manifest = json.loads((folder / "manifest.json").read_text())
         self.steps[config.name] = manifest.get("steps", config.training.steps)
         return True
 

@@ -93,6 +93,26 @@ def test_twelve_runs_killed_five_times_end_with_the_same_table(recipe, tmp_path)
         assert (a.folder / "final.safetensors").read_bytes() == (b.folder / "final.safetensors").read_bytes()
 
 
+def test_kept_runs_are_tables_that_are_not_run_again(recipe, tmp_path):
+    path, out, kept = recipe(2), tmp_path / "out", tmp_path / "kept"
+    configs = sweep.load(path)
+    first, _ = sweep.run(configs[:1], out)
+    finished, failed = sweep.run(configs, out, keep=kept)
+    assert not failed and [run.folder.parent for run in finished] == [kept, kept]
+    assert sorted(p.name for p in finished[0].folder.iterdir()) == ["config.json", "final.csv", "history.csv.gz", "manifest.json"]
+    assert finished[0].manifest["files"] == first[0].manifest["files"]  # the weights' hash too
+    with pytest.raises(ValueError, match=f"run must have its weights, but of {first[0].name} only the tables were kept; .* python -m recall train"):
+        training.trained_model(finished[0])
+    assert sweep.cost(configs, tmp_path / "elsewhere", kept).missing == 0
+    again, _ = sweep.run(configs, tmp_path / "elsewhere", keep=kept)  # another machine, that has only what was kept
+    assert not list((tmp_path / "elsewhere").iterdir())
+    pd.testing.assert_frame_equal(sweep.table(again), sweep.table(finished))
+    assert sweep.table(again)["name"].tolist() == runs.names(kept)
+    (kept / first[0].name / "final.csv").unlink()
+    with pytest.raises(ValueError, match="run must match its manifest: .*final.csv is missing"):
+        runs.load_all(kept)
+
+
 def test_two_dask_workers_give_the_same_table(recipe, tmp_path):
     distributed = pytest.importorskip("distributed")
     path = recipe(3)

@@ -1,0 +1,116 @@
+"""The rules that decide the claims, against hand-computed answers."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from recall import claims, settings
+from recall.runs import Run
+from recall.settings import to_json
+
+
+def test_share_is_the_sign_test():
+    result = claims.share([True] * 7 + [False])
+    assert result.p == pytest.approx(9 / 256) and result.estimate == 7 / 8 and not result.refuted  # C(8,7) + C(8,8) of 2^8
+    assert claims.share([True] * 8).p == pytest.approx(1 / 256)
+    assert claims.share([False] * 8).refuted and claims.share([False] * 8).p == 1
+    assert math.isnan(claims.share([True] * 4).p) and not claims.share([False] * 4).refuted
+
+
+def test_above_by_hand():
+    values = [1.0, 2.0, 3.0, 4.0, 5.0]  # mean 3, standard error sqrt(2.5 / 5)
+    t = 3 / math.sqrt(0.5)
+    result = claims.above(values)
+    assert result.p == pytest.approx(stats.t.sf(t, 4))
+    assert result.low == pytest.approx(3 - stats.t.ppf(0.975, 4) * math.sqrt(0.5)) and not result.refuted
+    assert claims.above([-v for v in values]).refuted
+
+
+def test_equivalence_needs_a_narrow_interval_inside():
+    near = claims.equivalent([0.01, -0.01, 0.02, 0.0, -0.02])
+    assert near.p < 1e-2 and -0.05 < near.low < near.high < 0.05
+    wide = claims.equivalent([0.3, -0.3, 0.2, -0.2, 0.0])  # no difference to be seen, and no equivalence either
+    assert wide.p > 0.05 and not wide.refuted
+    far = claims.equivalent([0.2, 0.21, 0.19, 0.2, 0.22])
+    assert far.p > 0.99 and far.refuted
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equivalence_is_the_90_percent_interval(seed):
+    values = np.random.default_rng(seed).normal(0.02, 0.03, 8)
+    result = claims.equivalent(list(values))
+    assert (result.p <= 0.05) == (-0.05 <= result.low and result.high <= 0.05)
+
+
+def test_holm_by_hand():
+    assert claims.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert claims.holm([0.04, 0.001]) == pytest.approx([0.04, 0.002])
+    adjusted = claims.holm([math.nan, 0.02])  # an undecided test still counts as one
+    assert math.isnan(adjusted[0]) and adjusted[1] == pytest.approx(0.04)
+
+
+def made(tmp_path, seed, one, two, dimension=5, setting="fast-1", index=0.0, misdirected=0.9, error4=0.2, ended="steps"):
+    """A run whose scores of 1- and 2-after are given, per evaluation."""
+    config = settings.preset("fast-1", dimension, 4, seed)
+    config = replace(config, setting=setting)
+    rows = [dict(step=100 * i, examples=3200 * i, loss=1.0, systems=2, condition="plain", event="query", k=k, mean=0.5 * (1 - s), score=s)
+            for k, scores in ((1, one), (2, two)) for i, s in enumerate(scores)]
+    final = [dict(systems=2, condition="plain", event="query", k=k, mean=0.05, score=0.9, label_index=math.nan) for k in (1, 2, 3)]
+    final += [dict(systems=2, condition="misdirected", event="query", k=k, mean=0.05, score=misdirected, label_index=index) for k in (1, 2, 3)]
+    final += [dict(systems=4, condition="plain", event="query", k=k, mean=m, score=s, label_index=math.nan) for k, m, s in ((1, 0.06, 0.92), (2, error4, 0.7))]
+    return Run(tmp_path, to_json(config), pd.DataFrame(rows), pd.DataFrame(final), dict(ended=ended))
+
+
+LATE, EARLY, NEVER = [-1, 0, 0, 0, 0, 0, 0.9, 0.9, 0.9], [-1, 0.2, 0.4, 0.8, 0.9, 0.9, 0.9, 0.9, 0.9], [0.0] * 9
+
+
+def test_order_of_made_up_runs(tmp_path):
+    assert claims.goes_on_first(made(tmp_path, 0, LATE, EARLY))
+    assert claims.goes_on_first(made(tmp_path, 0, NEVER, EARLY))  # never is later than some time
+    assert not claims.goes_on_first(made(tmp_path, 0, EARLY, LATE))
+    assert not claims.goes_on_first(made(tmp_path, 0, EARLY, EARLY))  # a tie is against the claim
+    assert not claims.goes_on_first(made(tmp_path, 0, NEVER, NEVER))
+    assert not claims.goes_on_first(made(tmp_path, 0, LATE, EARLY, ended="diverged"))
+
+
+def test_doublings_by_hand(tmp_path):
+    run = made(tmp_path, 0, LATE, [-1, 0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.9])
+    low, high = 2.0, 4 * (5 / 4) ** 0.5  # 0.1 at the second evaluation; 0.5 half way, in log, from the fourth to the fifth
+    assert claims.doublings(run, 2) == pytest.approx(math.log2(high / low))
+    assert claims.begins_abruptly(run)
+    assert math.isnan(claims.doublings(made(tmp_path, 0, NEVER, EARLY), 1)) and not claims.begins_abruptly(made(tmp_path, 0, NEVER, EARLY))
+
+
+def test_outcomes_use_the_declared_runs_only(tmp_path):
+    finished = [made(tmp_path, seed, LATE, EARLY, index=0.001 * seed % 0.01) for seed in claims.SEEDS]
+    finished += [made(tmp_path, 0, EARLY, LATE), made(tmp_path, 300, EARLY, LATE, setting="adamw-1")]  # another seed, another setting
+    rows = {row["id"]: row for row in claims.outcomes(finished)}
+    assert rows["order-5"]["seeds"] == 8 and rows["order-5"]["estimate"] == 1 and rows["order-5"]["p"] == pytest.approx(1 / 256)
+    assert rows["order-3"]["seeds"] == 0 and rows["order-3"]["outcome"] == "undecided" and math.isnan(rows["order-3"]["p"])
+    assert rows["deaf-5"]["outcome"] == "passed"
+    blind = [made(tmp_path, seed, LATE if seed < 304 else NEVER, EARLY) for seed in claims.SEEDS]
+    row = {row["id"]: row for row in claims.outcomes(blind)}["deaf-5"]
+    assert (row["runs"], row["seeds"], row["outcome"]) == (4, 8, "undecided")  # too few have both abilities
+
+
+def test_a_label_that_decides_refutes_deafness(tmp_path):
+    finished = [made(tmp_path, seed, LATE, EARLY, index=0.5 + seed / 1e4, misdirected=-1.0 + seed / 1e4) for seed in claims.SEEDS]
+    rows = {row["id"]: row for row in claims.outcomes(finished)}
+    assert rows["deaf-5"]["outcome"] == rows["unchanged-5"]["outcome"] == "refuted"
+
+
+def test_status_follows_from_outcomes():
+    row = lambda outcome, seeds=8: dict(outcome=outcome, seeds=seeds)
+    assert claims.status([]) == claims.status([row("undecided", 0)]) == "not tested"
+    assert claims.status([row("passed")] * 2) == "reproduced"
+    assert claims.status([row("passed"), row("undecided")]) == "in part"
+    assert claims.status([row("refuted"), row("undecided")]) == "not reproduced"
+
+
+def test_the_declaration():
+    assert len(claims.TESTS) <= 8 and len({test.id for test in claims.TESTS}) == len(claims.TESTS)
+    assert {test.claim for test in claims.TESTS} <= set(claims.CLAIMS)
