@@ -1,4 +1,4 @@
-"""Command line: python -m recall train | sweep | evaluate | distance | runs | presets | interventions."""
+"""Command line: python -m recall train | sweep | evaluate | distance | runs | claims | presets | interventions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import interventions, progress, runs, settings, summary, sweep, training
+from recall import claims, interventions, progress, runs, settings, summary, sweep, training
 from recall.evaluation import table
 from recall.needle import needle_prompts
 
@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
 
     for name, run, about in (
         ("runs", _runs, "committed runs and when each ability emerged"),
+        ("claims", _claims, "what the study says, and what the committed runs say of it"),
         ("presets", _presets, "recipes for `train`"),
         ("interventions", _interventions, "edits for `evaluate`"),
     ):
@@ -132,6 +133,11 @@ def _distance(options):
 def _runs(options):
     show(options, [summary.describe(run) for run in runs.load_all()],
          lambda rows: pd.DataFrame([summary.flat(row) for row in rows]).dropna(axis=1, how="all"))
+
+
+def _claims(options):
+    show(options, claims.table(runs.load_all(claims.ATLAS)),
+         lambda rows: pd.DataFrame(rows)[["id", "status", "evidence"]])
 
 
 def _presets(options):

@@ -229,3 +229,85 @@ def prices(table: pd.DataFrame, dimension: int) -> alt.TopLevelMixin:
         tooltip=["setting", "seed", "ability", alt.Tooltip("seconds", format=",.0f"), "state"],
     )
     return themed(chart.add_params(pick), 240)
+
+
+SCORE, MEAN, MEDIAN = MEASURES = ["identification score", "mean squared error", "median squared error"]
+LOGARITHMIC, LINEAR = AXES = ["logarithmic", "linear"]
+
+
+def atlas(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
+    """When each ability appears, for a threshold that the reader moves: curves, a line per seed, and their dates.
+
+    table: `summary.atlas`.  start: dimension, labels, systems and setting shown first.  A date is computed in the page by the
+    rule of `evaluation.emergence`: from when the curve stays on the good side of the threshold to its end.
+    """
+    score = f"pick_measure == '{SCORE}'"
+    measured = lambda k: (f"{score} ? 1 - datum.mean{k} * datum.systems / (datum.systems - 1) : "
+                          f"pick_measure == '{MEAN}' ? datum.mean{k} : datum.median{k}")
+    controls = [*_pickers(table, start), choice("measure", "measure ", MEASURES, SCORE), choice("ability", "show ", ["both", *ABILITIES[:2]], "both"),
+                choice("axis", "axis of examples ", AXES, LOGARITHMIC),
+                alt.param(name="pick_threshold", value=0.5, bind=alt.binding_range(min=0.1, max=0.9, step=0.05, name="threshold "))]
+    numbers = {column: "number" for column in table.select_dtypes("number")}
+    base = alt.Chart(alt.InlineData(values=table.to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse=numbers)))
+    for condition in _chosen(start):
+        base = base.transform_filter(condition)
+    base = base.transform_calculate(value1=measured(1), value2=measured(2)).transform_fold(["value1", "value2"], as_=["key", "value"]).transform_calculate(
+        ability="substring(datum.key, 5) + '-after-query'")
+    shown = base.transform_filter("pick_ability == 'both' || pick_ability == datum.ability")
+
+    on_axis = lambda examples: f"pick_axis == '{LOGARITHMIC}' ? log({examples}) / LN10 : {examples}"
+    x = alt.X("place:Q", title="training examples", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(
+        labelExpr=f"format(pick_axis == '{LOGARITHMIC}' ? pow(10, datum.value) : datum.value, '.2~s')", tickCount=6))
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(domainMin=alt.ExprRef(f"{score} ? -1.1 : 0"), domainMax=alt.ExprRef(f"{score} ? 1.05 : 1.3"), clamp=True, nice=False))
+    colour = alt.Color("ability:N", scale=alt.Scale(domain=ABILITIES[:2], range=[LOOK_UP, CONTINUE]))
+    dash = alt.StrokeDash("ability:N", scale=alt.Scale(domain=ABILITIES[:2], range=[[1, 0], [6, 3]]))
+    lines = shown.transform_filter("datum.examples > 0").transform_calculate(place=on_axis("datum.examples")).mark_line(
+        strokeWidth=1.6, opacity=0.75, clip=True).encode(
+        x=x, y=y, color=colour, strokeDash=dash, detail="seed:N",
+        tooltip=["ability:N", "seed:N", alt.Tooltip("examples:Q", format=",.0f"), alt.Tooltip("value:Q", format=".3f")])
+
+    dated = lambda rows: (
+        rows.transform_calculate(bad=f"({score} ? datum.value >= pick_threshold : datum.value < pick_threshold) ? -1 : datum.examples")
+        .transform_joinaggregate(last_bad="max(bad)", end="max(examples)", groupby=["seed", "ability"])
+        .transform_window(next_examples="lead(examples)", next_value="lead(value)", sort=[alt.SortField("examples")], groupby=["seed", "ability"])
+        .transform_filter("datum.examples == datum.last_bad")
+        .transform_calculate(share="(pick_threshold - datum.value) / (datum.next_value - datum.value)", reached="isValid(datum.next_examples)")
+        .transform_calculate(date="!datum.reached ? datum.end : datum.examples > 0 ? datum.examples * pow(datum.next_examples / datum.examples, datum.share) : "
+                                  "datum.next_examples * datum.share"))
+    points = dated(shown).transform_calculate(place=on_axis("datum.date"), value="pick_threshold", state="datum.reached ? 'there' : 'not there when the run ended'").mark_point(
+        size=85, strokeWidth=2).encode(
+        x=x, y=y, color=colour, shape=alt.Shape("ability:N", scale=alt.Scale(domain=ABILITIES[:2], range=["circle", "square"])),
+        fill=alt.Fill("ability:N", scale=alt.Scale(domain=ABILITIES[:2], range=[LOOK_UP, CONTINUE])),
+        fillOpacity=alt.condition("datum.reached", alt.value(0.8), alt.value(0)),
+        tooltip=["ability:N", "seed:N", alt.Tooltip("date:Q", format=",.0f", title="examples"), "state:N"])
+    rule = alt.Chart(pd.DataFrame([{}])).transform_calculate(value="pick_threshold").mark_rule(strokeDash=[4, 4], color=GREY).encode(y=y)
+
+    late = 1e15  # a date that has not come counts as later than all
+    per_seed = dated(base).transform_calculate(when=f"datum.reached ? datum.date : {late}").transform_pivot("ability", value="when", groupby=["seed"])
+    begin, go_on = (f"datum['{ability}']" for ability in ABILITIES[:2])
+    words = per_seed.transform_calculate(begin=begin, go_on=go_on, begun=f"{begin} < {late} ? 1 : 0", gone=f"{go_on} < {late} ? 1 : 0", ratio=f"{begin} / {go_on}",
+                                         first=f"{go_on} < {begin} ? 1 : 0").transform_aggregate(
+        seeds="count()", begin="median(begin)", go_on="median(go_on)", begun="sum(begun)", gone="sum(gone)", ratio="median(ratio)", first="sum(first)")
+    thousand = lambda field: f"(datum.{field} < 1e9 ? format(datum.{field}, '.2~s') : 'never')"
+    words = words.transform_calculate(text=(
+        f"['Going on: ' + datum.gone + ' of ' + datum.seeds + ' seeds, median ' + {thousand('go_on')}, "
+        f"'Beginning again: ' + datum.begun + ' of ' + datum.seeds + ', median ' + {thousand('begin')}, "
+        "'Going on first in ' + datum.first + ' of ' + datum.seeds + (datum.begin < 1e9 && datum.go_on < 1e9 ? ', median ratio of dates ' + format(datum.ratio, '.2f') : '')]"
+    )).mark_text(align="left", baseline="top", fontSize=13, lineHeight=17).encode(x=alt.value(0), y=alt.value(-84), text="text:N")
+    return themed(alt.layer(rule, lines, points, words, _missing(table, start)).add_params(*controls), 320)
+
+
+def study_curves(table: pd.DataFrame, systems: int = 2) -> alt.TopLevelMixin:
+    """The study's curves on either measure.  table: `study.curves`."""
+    pick = choice("study_systems", "systems in the prompt N ", sorted(table.systems.unique().tolist()), systems)
+    measure = choice("study_measure", "measure ", [SCORE, MEDIAN], SCORE)
+    lines = alt.Chart(table.round(3)).transform_filter("datum.systems == pick_study_systems").transform_calculate(
+        ability="datum.k + '-after-query'", value=f"pick_study_measure == '{SCORE}' ? datum.score : datum.median", millions="datum.examples / 1e6").mark_line(
+        strokeWidth=2.2, point=alt.OverlayMarkDef(size=25), clip=True).encode(
+        x=alt.X("millions:Q", title="training examples (millions, logarithmic)", scale=alt.Scale(type="log", nice=False)),
+        y=alt.Y("value:Q", title=None, scale=alt.Scale(domainMin=alt.ExprRef(f"pick_study_measure == '{SCORE}' ? -1.2 : 0"), domainMax=1.05, clamp=True, nice=False)),
+        color=alt.Color("ability:N", scale=alt.Scale(domain=ABILITIES[:2], range=[LOOK_UP, CONTINUE])),
+        strokeDash=alt.StrokeDash("ability:N", scale=alt.Scale(domain=ABILITIES[:2], range=[[1, 0], [6, 3]])),
+        tooltip=["ability:N", alt.Tooltip("millions:Q", format=".1f"), alt.Tooltip("value:Q", format=".3f")])
+    half = _rules(pd.DataFrame({"level": [0.5], "words": ["½"]}))
+    return themed((half + lines).add_params(pick, measure), 280)

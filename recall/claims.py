@@ -22,7 +22,7 @@ from scipy import stats
 from recall import runs
 from recall.evaluation import THRESHOLD, curve, emergence
 from recall.runs import Run
-from recall.summary import dates
+from recall.summary import cells, dates, order_of
 from recall.task import check
 
 LEVEL = 0.05
@@ -94,9 +94,7 @@ NEEDED = 2  # N at which everything but the two tests over N is asked; 4 is the 
 
 def goes_on_first(run: Run) -> bool:
     """2-after-query emerged, and before 1-after-query had: not within the same two evaluations."""
-    when = dates(run, NEEDED)
-    begin, go_on = when["1-after"], when["2-after"]
-    return go_on.reached and (not begin.reached or go_on.by <= begin.after)
+    return order_of(run, NEEDED) == "2-after first"
 
 
 def doublings(run: Run, k: int) -> float:
@@ -207,7 +205,7 @@ def outcomes(finished: list[Run]) -> list[dict]:
     """The eight tests on the runs of the atlas: a row each, with Holm's p and `outcome` passed, refuted or undecided."""
     rows = []
     for test in TESTS:
-        cell = [run for run in finished if _cell(run) == (test.dimension, LABELS, SETTING) and run.config["seed"] in SEEDS]
+        cell = [run for run in cells(finished).get((test.dimension, LABELS, SETTING), []) if run.config["seed"] in SEEDS]
         used = [run for run in cell if both(run)] if test.knowing else cell
         rows.append((test, len(cell), test.test([test.measure(run) for run in used])))
     adjusted = holm([result.p for _, _, result in rows])
@@ -225,6 +223,26 @@ def status(tests: list[dict]) -> str:
     return "reproduced" if all(passed) else "in part" if any(passed) else "not reproduced"
 
 
-def _cell(run: Run) -> tuple:
-    task = run.config["task"]
-    return task["dimension"], task["labels"], run.config["setting"]
+def evidence(row: dict) -> str:
+    """One test's outcome in words."""
+    if math.isnan(row["p"]):
+        return f"{row['id']}: undecided, {row['runs']} of {row['seeds']} seeds can tell ({LEAST} are needed)"
+    level = 90 if next(test for test in TESTS if test.id == row["id"]).test is equivalent else 95
+    return (f"{row['id']}: {row['outcome']}, {row['estimate']:.2f} ({level} % interval {row['low']:.2f} to {row['high']:.2f}, {row['runs']} of {row['seeds']} seeds; "
+            f"p = {_p(row['p'])}, by Holm {_p(row['holm'])})")
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def table(finished: list[Run]) -> list[dict]:
+    """Every claim: id, claim, refuter, rule, evidence, status."""
+    tests = outcomes(finished)
+    rows = []
+    for name, claim in CLAIMS.items():
+        own = [row for row in tests if row["claim"] == name]
+        join = lambda key: "; ".join(dict.fromkeys(row[key] for row in own))
+        rows.append(dict(id=name, claim=claim, refuter=join("refuter"), rule=join("rule"),
+                         evidence="; ".join(map(evidence, own)), status=status(own)))
+    return rows

@@ -70,16 +70,6 @@ def price(run: Run, systems: int = 2) -> dict:
                        start_seconds=run.manifest.get("start_seconds", math.nan))
 
 
-def median(values: pd.Series) -> float:
-    """Median with nan counted as later than everything: nan where half of the runs or more never got there.
-
-    Between a reached and a missing value (even counts) the answer is nan too.
-    """
-    ordered = sorted(values, key=lambda value: (math.isnan(value), value))
-    middle = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
-    return sum(middle) / 2
-
-
 def price_table(prices: pd.DataFrame) -> pd.DataFrame:
     """`price` rows by dimension, labels and setting: runs, how many reached both, medians; the best setting first.
 
@@ -90,7 +80,7 @@ def price_table(prices: pd.DataFrame) -> pd.DataFrame:
     for key, group in prices.groupby(["dimension", "labels", "setting"]):
         rows.append(dict(zip(("dimension", "labels", "setting"), key)) | dict(
             runs=len(group), reached=int(group["both seconds"].notna().sum()),
-            **{name: median(group[name]) for name in measures},
+            **{name: summary.median(group[name]) for name in measures},
             slowest=group["both seconds"].max(skipna=False), score=group.score.mean(skipna=False), limit=group.limit.min(), limit_seconds=group.limit_seconds.min()))
     table = pd.DataFrame(rows).assign(share=lambda t: t.reached / t.runs)
     order = ["dimension", "labels", "share", "both seconds", "score"]

@@ -182,9 +182,7 @@ def emergence(curve: pd.DataFrame, column: str = "score", threshold: float = THR
     The first evaluation stands for itself, the last for the last `window`.
     """
     examples = curve["examples"].to_numpy(float)
-    smooth = curve[column].rolling(window, center=True).median()
-    smooth = smooth.fillna(curve[column][: window // 2]).fillna(curve[column][-window:].median() if window > 1 else math.nan)
-    value = smooth.to_numpy(float) - threshold
+    value = smooth(curve[column], window).to_numpy(float) - threshold
     value = value if column == "score" else -value
     good = value >= 0
     if not len(good) or not good[-1]:
@@ -197,6 +195,12 @@ def emergence(curve: pd.DataFrame, column: str = "score", threshold: float = THR
     low, high = examples[i], examples[i + 1]
     date = low * (high / low) ** share if low else high * share  # before the first step there is no logarithm
     return Emergence(examples[i], date, examples[i + 1], examples[-1])
+
+
+def smooth(values: pd.Series, window: int = 3) -> pd.Series:
+    """Running median over `window` values; the first stands for itself, the last for the last `window`."""
+    middle = values.rolling(window, center=True).median()
+    return middle.fillna(values[: window // 2]).fillna(values[-window:].median() if window > 1 else math.nan)
 
 
 def first_below(curve: pd.DataFrame, cutoff: float = STUDY_CUTOFF) -> Emergence:

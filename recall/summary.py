@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
-from recall.evaluation import NEVER, Emergence, curve, emergence, first_below
+from recall.evaluation import NEVER, Emergence, curve, emergence, first_below, smooth
 from recall.predictors import blind_error
 from recall.runs import WEIGHTS, Run
 
@@ -229,3 +231,77 @@ def formats(table: pd.DataFrame) -> dict:
     """How `overview` prints: dates and counts whole, errors and indices with two digits."""
     whole = {c: _digits(0) for c in table if c in ("examples (thousands)", "seconds", "to both") or "N=" in c}
     return whole | {c: _digits(2) for c in table if c.startswith(("misdirected", "label index"))}
+
+
+def atlas(runs: list[Run]) -> pd.DataFrame:
+    """Every evaluation of every run for the page's explorer: one row per run, N >= 2 and evaluation.
+
+    Columns: dimension, labels, setting, seed, systems, examples, mean1, median1, mean2, median2: running medians over three
+    evaluations of the mean and the median squared error of 1- and 2-after-query, as `evaluation.emergence` takes them.
+    """
+    tables = []
+    for run in runs:
+        for N in (N for N in run.config["evaluation"]["systems"] if N > 1):
+            parts = {}
+            for k in ABILITIES.values():
+                rows = curve(run.history, k, N).set_index("examples")
+                parts |= {f"{column}{k}": smooth(rows[column]) for column in ("mean", "median")}
+            tables.append(pd.DataFrame(parts).reset_index().assign(systems=N, **_cell(run)))
+    table = pd.concat(tables, ignore_index=True).round(3)
+    return table[[*CELL, "systems", "examples", "mean1", "median1", "mean2", "median2"]]
+
+
+def gaps(runs: list[Run], systems: int = 2) -> pd.DataFrame:
+    """Both dates by dimension, labels and setting: one row per cell.
+
+    Columns n, labels, setting, seeds; reached 2-after, reached 1-after; their median dates in thousands of examples (a run
+    that never got there counts as later than all: as all runs of a cell end together, these are the Kaplan-Meier
+    medians); 2-after first (seeds); and, where every seed reached both, the geometric mean of the ratio of the dates with
+    the 95 % t interval of its logarithm.
+    """
+    rows = []
+    for key, group in cells(runs).items():
+        when = pd.DataFrame([{name: each.date for name, each in dates(run, systems).items()} for run in group])
+        ratio = np.log((when["1-after"] / when["2-after"]).to_numpy())
+        line = dict(zip(("n", "labels", "setting"), key)) | {"seeds": len(group)}
+        for name in reversed(ABILITIES):
+            line |= {f"reached {name}": int(when[name].notna().sum()), f"{name}, median": median(when[name]) / 1000}
+        line["2-after first"] = sum(order_of(run, systems) == "2-after first" for run in group)
+        known = len(group) >= 3 and not np.isnan(ratio).any()
+        low, high = stats.ttest_1samp(ratio, 0.0).confidence_interval(0.95) if known else (math.nan, math.nan)
+        rows.append(line | dict(ratio=math.exp(ratio.mean()) if known else math.nan, low=math.exp(low), high=math.exp(high)))
+    return pd.DataFrame(rows)
+
+
+def order_of(run: Run, systems: int = 2, window: int = 3) -> str:
+    """`2-after first`, `1-after first`, `together` (in the same interval between evaluations) or `neither`.
+
+    An ability that the run did not reach counts as later than one that it did.
+    """
+    when = dates(run, systems, window)
+    begin, go_on = when["1-after"], when["2-after"]
+    if not begin.reached and not go_on.reached:
+        return "neither"
+    if not begin.reached or (go_on.reached and go_on.by <= begin.after):
+        return "2-after first"
+    if not go_on.reached or begin.by <= go_on.after:
+        return "1-after first"
+    return "together"
+
+
+def median(values: pd.Series) -> float:
+    """Median with nan counted as later than everything: nan where half of the runs or more never got there.
+
+    Between a reached and a missing value (even counts) the answer is nan too.
+    """
+    ordered = sorted(values, key=lambda value: (math.isnan(value), value))
+    middle = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    return sum(middle) / 2
+
+
+def cells(runs: list[Run], least: int = 1) -> dict[tuple, list[Run]]:
+    """Runs by (dimension, labels, setting), for the cells with at least `least` seeds."""
+    groups: dict[tuple, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(_cell(run).values())[:3], []).append(run)
+    return {key: group for key, group in sorted(groups.items()) if len(group) >= least}

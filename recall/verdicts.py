@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from recall.evaluation import curve, emergence
 from recall.runs import Run
-from recall.summary import dates, kind, plateaus
+from recall.summary import cells, dates, kind, order_of, plateaus
 
 SEEDS = 3  # with fewer runs in a cell nothing is concluded from it
 
@@ -18,31 +18,6 @@ def interval(successes: int, trials: int) -> str:
     """`5 of 5 (95 % interval 0.48 to 1.00)`, Clopper-Pearson."""
     bounds = binomtest(successes, trials).proportion_ci(0.95)
     return f"{successes} of {trials} (95 % interval {bounds.low:.2f} to {bounds.high:.2f})"
-
-
-def cells(runs: list[Run], least: int = SEEDS) -> dict[tuple, list[Run]]:
-    """Runs by (dimension, labels, setting), for the cells with at least `least` seeds."""
-    groups: dict[tuple, list[Run]] = {}
-    for run in runs:
-        task = run.config["task"]
-        groups.setdefault((task["dimension"], task["labels"], run.config["setting"]), []).append(run)
-    return {key: group for key, group in sorted(groups.items()) if len(group) >= least}
-
-
-def order_of(run: Run, systems: int = 2, window: int = 3) -> str:
-    """`2-after first`, `1-after first`, `together` (in the same interval between evaluations) or `neither`.
-
-    An ability that the run did not reach counts as later than one that it did.
-    """
-    when = dates(run, systems, window)
-    begin, go_on = when["1-after"], when["2-after"]
-    if not begin.reached and not go_on.reached:
-        return "neither"
-    if not begin.reached or (go_on.reached and go_on.by <= begin.after):
-        return "2-after first"
-    if not go_on.reached or begin.by <= go_on.after:
-        return "1-after first"
-    return "together"
 
 
 def one_run(run: Run, systems: int = 2) -> str:
@@ -62,7 +37,7 @@ def one_run(run: Run, systems: int = 2) -> str:
 def order(runs: list[Run], systems: int = 2) -> str:
     """Which ability came first, by cell, with intervals; runs in another order by name."""
     lines = []
-    for (n, labels, setting), group in cells(runs).items():
+    for (n, labels, setting), group in cells(runs, SEEDS).items():
         orders = [order_of(run, systems) for run in group]
         both = [run for run in group if all(date.reached for date in dates(run, systems).values())]
         ratio = pd.Series([_ratio(run, systems) for run in group])
@@ -73,7 +48,7 @@ def order(runs: list[Run], systems: int = 2) -> str:
             + (f"{middle:.1f} times as many examples to begin again as to go on (range {_times(ratio.min())} to {_times(ratio.max())})."
                if math.isfinite(middle) else "longer than its run to begin again." if math.isinf(middle) else "longer than its run to go on.")
         )
-    counted = [run for group in cells(runs).values() for run in group]
+    counted = [run for group in cells(runs, SEEDS).values() for run in group]
     few = pd.DataFrame([dict(setting=run.config["setting"], order=order_of(run, systems), late=not dates(run, systems)["1-after"].reached)
                         for run in runs if not any(run is each for each in counted)], columns=["setting", "order", "late"])
     for setting, group in few.groupby("setting"):
@@ -155,7 +130,7 @@ def kinds(runs: list[Run]) -> str:
     """How many runs end label-led, observation-led, between, or without look-up."""
     names = ["observation-led", "between", "label-led", "no look-up"]
     lines = []
-    for (n, labels, setting), group in cells(runs).items():
+    for (n, labels, setting), group in cells(runs, SEEDS).items():
         counts = pd.Series([kind(run) for run in group]).value_counts()
         lines.append(f"* **n = {n}, {labels} labels, {setting}** ({len(group)} seeds): " + ", ".join(f"{counts[k]} {k}" for k in names if k in counts) + ".")
     whole = pd.Series([kind(run) for run in runs]).value_counts()

@@ -43,9 +43,9 @@ def test_flops_of_a_trace_by_hand():
 
 def test_medians_count_a_missing_ability_as_never():
     nan = math.nan
-    assert costs.median(pd.Series([3, 1, 2])) == 2 and costs.median(pd.Series([1, 2, 3, 5.0])) == 2.5
-    assert costs.median(pd.Series([1, nan, 2])) == 2
-    assert math.isnan(costs.median(pd.Series([1, 2, nan, nan]))) and math.isnan(costs.median(pd.Series([nan, nan, 1])))
+    assert summary.median(pd.Series([3, 1, 2])) == 2 and summary.median(pd.Series([1, 2, 3, 5.0])) == 2.5
+    assert summary.median(pd.Series([1, nan, 2])) == 2
+    assert math.isnan(summary.median(pd.Series([1, 2, nan, nan]))) and math.isnan(summary.median(pd.Series([nan, nan, 1])))
 
 
 def test_price_of_a_committed_run():
