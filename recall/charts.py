@@ -292,7 +292,7 @@ def atlas(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     words = words.transform_calculate(text=(
         f"['Going on: ' + datum.gone + ' of ' + datum.seeds + ' seeds, median ' + {thousand('go_on')}, "
         f"'Beginning again: ' + datum.begun + ' of ' + datum.seeds + ', median ' + {thousand('begin')}, "
-        "'Going on first in ' + datum.first + ' of ' + datum.seeds + (datum.begin < 1e9 && datum.go_on < 1e9 ? ', median ratio of dates ' + format(datum.ratio, '.2f') : '')]"
+        "'Going on first in ' + datum.first + ' of ' + datum.seeds + (datum.begin < 1e9 && datum.go_on < 1e9 ? ', median ratio of dates ' + format(datum.ratio, '.1f') : '')]"
     )).mark_text(align="left", baseline="top", fontSize=13, lineHeight=17).encode(x=alt.value(0), y=alt.value(-84), text="text:N")
     return themed(alt.layer(rule, lines, points, words, _missing(table, start)).add_params(*controls), 320)
 
@@ -311,3 +311,23 @@ def study_curves(table: pd.DataFrame, systems: int = 2) -> alt.TopLevelMixin:
         tooltip=["ability:N", alt.Tooltip("millions:Q", format=".1f"), alt.Tooltip("value:Q", format=".3f")])
     half = _rules(pd.DataFrame({"level": [0.5], "words": ["½"]}))
     return themed((half + lines).add_params(pick, measure), 280)
+
+
+def errors_by_systems(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
+    """Final error of 1- and 2-after-query against the number of systems in the prompt, a mark per seed, a line through their means.
+
+    table: dimension, labels, setting, seed, systems, k, error.  start: without `systems`.
+    """
+    base = alt.Chart(table)
+    for condition in _chosen(start):
+        base = base.transform_filter(condition)
+    abilities = ABILITIES[:2]
+    encoding = dict(x=alt.X("systems:O", title="systems in the prompt N", axis=alt.Axis(labelAngle=0)),
+                    xOffset=alt.XOffset("ability:N", sort=abilities),
+                    color=alt.Color("ability:N", scale=alt.Scale(domain=abilities, range=[LOOK_UP, CONTINUE])))
+    base = base.transform_calculate(ability="datum.k + '-after-query'")
+    points = base.mark_point(size=70, strokeWidth=2, opacity=0.85).encode(
+        y=alt.Y("error:Q", title="mean squared error"), shape=alt.Shape("ability:N", scale=alt.Scale(domain=abilities, range=["circle", "square"])),
+        tooltip=["ability:N", "seed", "systems", alt.Tooltip("error", format=".3f")], **encoding)
+    means = base.mark_tick(thickness=3, size=28).encode(y="mean(error):Q", **encoding)
+    return themed(alt.layer(means, points, _missing(table, start)).add_params(*_pickers(table, start)), 260)

@@ -201,8 +201,12 @@ CLAIMS = {
 }
 
 
-def outcomes(finished: list[Run]) -> list[dict]:
-    """The eight tests on the runs of the atlas: a row each, with Holm's p and `outcome` passed, refuted or undecided."""
+def outcomes(finished: list[Run], level: float = LEVEL) -> list[dict]:
+    """The eight tests on the runs of the atlas: a row each, with Holm's p and `outcome` passed, refuted or undecided.
+
+    level: of all together, in (0, 1).
+    """
+    check("level", 0 < level < 1, "between 0 and 1", level)
     rows = []
     for test in TESTS:
         cell = [run for run in cells(finished).get((test.dimension, LABELS, SETTING), []) if run.config["seed"] in SEEDS]
@@ -211,7 +215,7 @@ def outcomes(finished: list[Run]) -> list[dict]:
     adjusted = holm([result.p for _, _, result in rows])
     return [dict(id=test.id, claim=test.claim, dimension=test.dimension, statistic=test.statistic, rule=test.rule, refuter=test.refuter,
                  estimate=result.estimate, low=result.low, high=result.high, p=result.p, holm=p, runs=result.runs, seeds=seeds,
-                 outcome="passed" if p <= LEVEL else "refuted" if result.refuted else "undecided")
+                 outcome="passed" if p <= level else "refuted" if result.refuted else "undecided")
             for (test, seeds, result), p in zip(rows, adjusted)]
 
 
@@ -236,9 +240,9 @@ def _p(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
-def table(finished: list[Run]) -> list[dict]:
+def table(finished: list[Run], level: float = LEVEL) -> list[dict]:
     """Every claim: id, claim, refuter, rule, evidence, status."""
-    tests = outcomes(finished)
+    tests = outcomes(finished, level)
     rows = []
     for name, claim in CLAIMS.items():
         own = [row for row in tests if row["claim"] == name]
@@ -246,3 +250,36 @@ def table(finished: list[Run]) -> list[dict]:
         rows.append(dict(id=name, claim=claim, refuter=join("refuter"), rule=join("rule"),
                          evidence="; ".join(map(evidence, own)), status=status(own)))
     return rows
+
+
+# --- what the reviewers asked (facts section 9, paraphrased) ----------------------------------------------------------
+
+OPEN = (
+    "Would a heavier label (several tokens, a larger amplitude) rule 2-after-query?",
+    "Why does 2-after-query degrade with N: interference, attention span, or similar systems?",
+    "Are close labels needed?",
+    "Does the absence of shared edges survive controls: the same task pruned twice, seeds, an objective that rewards sharing?",
+    "Does it happen in other hybrid tasks and other language models?",
+)
+
+
+def questions(finished: list[Run], level: float = LEVEL) -> list[dict]:
+    """Reviewers' questions: question, answer (from the runs), status (`answered`, `undecided` or `not tested`)."""
+    tests = {row["id"]: row for row in outcomes(finished, level)}
+    words = lambda *ids: "; ".join(evidence(tests[name]) for name in ids)
+    settled = lambda *ids: ("not tested" if not any(tests[name]["seeds"] for name in ids)
+                            else "answered" if all(tests[name]["outcome"] != "undecided" for name in ids) else "undecided")
+    found = [(n, group) for (n, labels, setting), group in cells(finished, 3).items() if (labels, setting) == (LABELS, SETTING)]
+    by_dimension = "; ".join(f"n = {n}: going on first in {sum(map(goes_on_first, group))} of {len(group)} seeds" for n, group in found)
+    targets = min((run.config["task"]["min_payload"] for run in finished), default=0)
+    rows = [
+        ("Would another training seed say the same?", words("order-3", "order-5"), settled("order-3", "order-5")),
+        ("Why dimension 5?", by_dimension, "answered" if len(found) > 2 else "undecided" if found else "not tested"),
+        ("Is going on early only because observations outnumber labels?",
+         f"every segment holds at least {targets} observations, so every resumption trains 1-after and 2-after once each; " + words("order-5") if finished else "",
+         settled("order-5") if targets >= 2 else "not tested"),
+        ("What is left at the end of training?", words("deaf-3", "deaf-5", "unchanged-5", "degrades-5", "flat-5"),
+         settled("deaf-3", "deaf-5", "unchanged-5", "degrades-5", "flat-5")),
+        *((question, "", "not tested") for question in OPEN),
+    ]
+    return [dict(zip(("question", "answer", "status"), row)) for row in rows]

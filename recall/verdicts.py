@@ -166,3 +166,49 @@ def price(table: pd.DataFrame, first: str = "fast-1") -> str:
             parts.append(f"`{name}` {text}")
         lines.append(f"* **n = {dimension}**: " + "; ".join(parts) + ".")
     return "\n".join(lines)
+
+
+def gap(table: pd.DataFrame, unit: str = "cells") -> str:
+    """How far apart the two dates are over the atlas, from `summary.gaps`."""
+    known = table.dropna(subset="ratio")
+    seeds, first = int(table.seeds.sum()), int(table["2-after first"].sum())
+    late = int((table.seeds - table["reached 1-after"]).sum())
+    text = f"Going on came first in {interval(first, seeds)} runs of {len(table)} {unit}; in {late} beginning again had not emerged when the run ended."
+    if len(known):
+        text += (f" Where every seed reached both, beginning again took {known.ratio.min():.1f} to {known.ratio.max():.1f} times as many examples "
+                 "(geometric means of a cell's seeds): the gap is not one number.")
+    return text
+
+
+def rescored(table: pd.DataFrame) -> str:
+    """The study's dates by either rule, from `study.dates`."""
+    by = {rule: table[f"ratio ({rule})"] for rule in ("score", "median < ½")}
+    cutoff, going = by["median < ½"], table["2-after (median < ½)"]
+    scored = table["2-after (score)"]
+    return (f"By the study's cutoff, going on is dated at {going.min():.1f} to {going.max():.1f} million examples, depending on N, and beginning again takes {cutoff.min():.1f} to "
+            f"{cutoff.max():.1f} times as many. By the identification score going on is dated at {scored.min():.1f} to {scored.max():.1f} million, and the ratio is "
+            f"{by['score'].min():.1f} to {by['score'].max():.1f} at every N from {table.N.min()} to {table.N.max()}.")
+
+
+def declared(rows: list[dict]) -> pd.DataFrame:
+    """Outcomes of declared tests (`claims.outcomes`) as a table for a page."""
+    number = lambda value: "–" if math.isnan(value) else f"{value:.2f}"
+    p = lambda value: "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return pd.DataFrame([{
+        "test": row["id"], "what is measured": row["statistic"], "rule": row["rule"], "seeds": f"{row['runs']} of {row['seeds']}",
+        "estimate": number(row["estimate"]), "interval": f"{number(row['low'])} to {number(row['high'])}", "p": p(row["p"]), "p (Holm)": p(row["holm"]),
+        "outcome": row["outcome"]} for row in rows])
+
+
+STATUS = {"reproduced": "✓", "answered": "✓", "in part": "◐", "undecided": "◐", "not reproduced": "✗", "not tested": "–"}
+
+
+def claimed(rows: list[dict]) -> pd.DataFrame:
+    """`claims.table` for a page."""
+    return pd.DataFrame([{"claim": row["claim"], "status": f"{STATUS[row['status']]} {row['status']}", "evidence": row["evidence"] or "–",
+                          "refuted by": row["refuter"] or "–"} for row in rows])
+
+
+def asked(rows: list[dict]) -> pd.DataFrame:
+    """`claims.questions` for a page."""
+    return pd.DataFrame([{"question": row["question"], "status": f"{STATUS[row['status']]} {row['status']}", "answer": row["answer"] or "–"} for row in rows])
