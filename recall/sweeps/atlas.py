@@ -23,5 +23,5 @@ def member(setting: str, dimension: int, labels: int, seed: int) -> RunConfig:
 
 def configs() -> list[RunConfig]:
     primary = [member("fast-1", n, 4, seed) for seed in PRIMARY for n in (3, 5)]
-    grid = [member("fast-1", n, labels, seed) for seed in PRIMARY[:3] for labels in (2, 4, 8) for n in (2, 3, 4, 5)]
+    grid = [member("fast-1", n, labels, seed) for seed in PRIMARY[:3] for labels in (4, 2, 8) for n in (2, 3, 4, 5)]
     return list({run.name: run for run in primary + grid}.values())
