@@ -4,16 +4,20 @@ Written down before the runs that decide it (`recall/sweeps/atlas.py`, seeds 300
 what was known came from other seeds): at most eight primary tests, corrected together by Holm's method at LEVEL.
 Everything else in the book is exploratory.
 
-A claim is `reproduced` if all of its primary tests pass, `in part` if some do, `not reproduced` if none does,
-`not tested` without one.  A test that does not pass is either *refuted* (its refuter holds, by the same kind of interval)
-or *undecided*.
+A test is looked at once all of its seeds are there.  It passes by its p value, corrected; it is *refuted* if its interval, not
+corrected, lies on the refuter's side; else it is *undecided*.  A claim is `reproduced` if all of its tests pass, `in part` if
+some do, `not reproduced` if none does and one is refuted, `undecided` if none does and none is, `not tested` without one.
+
+Amended on 2026-11-25, after the first run at n = 3 and before any at n = 5 had been looked at: refuters say the rule that is
+computed, and only one side refutes; `abrupt-5` counts examples, not doublings, which favour whatever comes later; `flat-5`
+compares errors, because an error that is flat has a score that is not; seeds that know labels are those of `summary.kind`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Callable
 
 import numpy as np
@@ -22,7 +26,7 @@ from scipy import stats
 from recall import runs
 from recall.evaluation import THRESHOLD, curve, emergence
 from recall.runs import Run
-from recall.summary import cells, dates, order_of
+from recall.summary import cells, dates, kind, order_of
 from recall.task import check
 
 LEVEL = 0.05
@@ -69,13 +73,17 @@ def above(values: list[float]) -> Result:
     return Result(float(np.mean(values)), low, high, stats.ttest_1samp(values, 0.0, alternative="greater").pvalue, len(values), high < 0)
 
 
-def equivalent(values: list[float], margin: float = MARGIN) -> Result:
-    """Two one-sided t tests: the mean over runs lies within +-margin.  Interval: 90 %, the one that must lie inside."""
+def equivalent(values: list[float], margin: float = MARGIN, worse: int = 0) -> Result:
+    """Two one-sided t tests: the mean over runs lies within +-margin.  Interval: 90 %, the one that must lie inside.
+
+    worse: 1 if only a mean above the margin refutes, -1 if only one below its negative, 0 for both.
+    """
     if len(values) < LEAST:
         return Result(*NOTHING, len(values), False)
     low, high = stats.ttest_1samp(values, 0.0).confidence_interval(0.90)
     p = max(stats.ttest_1samp(values, -margin, alternative="greater").pvalue, stats.ttest_1samp(values, margin, alternative="less").pvalue)
-    return Result(float(np.mean(values)), low, high, p, len(values), low > margin or high < -margin)
+    return Result(float(np.mean(values)), low, high, p, len(values),
+                  (low > margin and worse >= 0) or (high < -margin and worse <= 0))
 
 
 def holm(p: list[float]) -> list[float]:
@@ -97,25 +105,24 @@ def goes_on_first(run: Run) -> bool:
     return order_of(run, NEEDED) == "2-after first"
 
 
-def doublings(run: Run, k: int) -> float:
-    """How often the examples double while the score of k-after-query goes from 1/10 to 1/2, each for good; nan: not by the end.
+def rise(run: Run, k: int) -> float:
+    """Examples while the score of k-after-query goes from 1/10 to 1/2, each for good; nan: not by the end.
 
     1/2 is where an ability has emerged; in earlier runs at n = 5, 1-after-query ended near 0.7, so that more asks too much.
     """
     rows = curve(run.history, k, NEEDED)
     low, high = (emergence(rows, threshold=threshold) for threshold in (0.1, THRESHOLD))
-    return math.log2(high.date / low.date) if high.reached and low.date > 0 else math.nan
+    return high.date - low.date
 
 
 def begins_abruptly(run: Run) -> bool:
-    """1-after-query rises in fewer doublings than 2-after-query; a run where either does not get there counts against."""
-    begin, go_on = doublings(run, 1), doublings(run, 2)
-    return begin < go_on
+    """1-after-query rises within fewer examples than 2-after-query; a run where either does not get there counts against."""
+    return rise(run, 1) < rise(run, 2)
 
 
-def both(run: Run) -> bool:
-    """Both abilities had emerged by the end: only such a run has a label to be deaf to."""
-    return run.manifest.get("ended") != "diverged" and all(date.reached for date in dates(run, NEEDED).values())
+def knows_labels(run: Run) -> bool:
+    """The finished model looks labels up: only then can it be asked what a label does at k = 2."""
+    return run.manifest.get("ended") != "diverged" and kind(run, NEEDED) != "no look-up"
 
 
 def last(run: Run, k: int, column: str, systems: int = NEEDED, condition: str = "plain") -> float:
@@ -138,7 +145,7 @@ def grows_with_systems(run: Run) -> float:
 
 
 def begins_alike(run: Run) -> float:
-    return last(run, 1, "score", systems=4) - last(run, 1, "score", systems=2)
+    return last(run, 1, "mean", systems=4) - last(run, 1, "mean", systems=2)
 
 
 # --- the eight tests --------------------------------------------------------------------------------------------------
@@ -146,7 +153,7 @@ def begins_alike(run: Run) -> float:
 
 @dataclass(frozen=True)
 class Test:
-    """test(values of `measure` over the runs at `dimension`); knowing: only runs that have both abilities."""
+    """test(values of `measure` over the runs at `dimension`); knowing: only runs whose finished model looks labels up."""
 
     id: str
     claim: str  # id of the study's claim that it decides
@@ -156,39 +163,40 @@ class Test:
     refuter: str
     measure: Callable[[Run], float]
     test: Callable[[list], Result]
-    knowing: bool
+    knowing: bool = False
 
 
+HALF = "with eight seeds that takes all of them, or seven if all other tests pass; refuted if the 95 % interval lies below 1/2, that is by 0 of 8"
 ORDER = dict(
-    claim="two-abilities", measure=goes_on_first, test=share, knowing=False,
+    claim="two-abilities", measure=goes_on_first, test=share,
     statistic="share of seeds in which 2-after-query emerged before 1-after-query (identification score 1/2, N = 2, farthest needle)",
-    rule="more than half of the seeds, one-sided sign test; an ability never reached counts as later than one that was, a tie against the claim",
-    refuter="2-after-query first in no more than half of the seeds",
+    rule=f"more than half of the seeds, one-sided sign test; an ability never reached counts as later than one that was, a tie against the claim; {HALF}",
+    refuter="2-after-query first in less than half of the seeds",
 )
 DEAF = dict(
-    claim="two-mechanisms", measure=label_index_2, test=equivalent, knowing=True,
-    statistic="label index of 2-after-query under a misdirected label (0: the observation decides, 1: the label), mean over seeds with both abilities",
+    claim="two-mechanisms", measure=label_index_2, test=partial(equivalent, worse=1), knowing=True,
+    statistic="label index of 2-after-query under a misdirected label (0: the observation decides, 1: the label), mean over seeds that look labels up",
     rule=f"within +-{MARGIN} of 0, two one-sided t tests",
-    refuter=f"a label index above {MARGIN}: the label has a say in what observations alone can tell",
+    refuter=f"90 % interval above {MARGIN}: the label has a say in what observations alone can tell",
 )
 TESTS = (
     Test("order-3", dimension=3, **ORDER),
     Test("order-5", dimension=5, **ORDER),
-    Test("abrupt-5", claim="two-abilities", dimension=5, measure=begins_abruptly, test=share, knowing=False,
-         statistic="share of seeds in which the score of 1-after-query goes from 1/10 to 1/2 in fewer doublings of the examples than that of 2-after-query (N = 2)",
-         rule="more than half of the seeds, one-sided sign test; a seed that does not get there counts against the claim",
-         refuter="1-after-query rises no more abruptly in half of the seeds"),
+    Test("abrupt-5", claim="two-abilities", dimension=5, measure=begins_abruptly, test=share,
+         statistic="share of seeds in which the score of 1-after-query goes from 1/10 to 1/2 within fewer examples than that of 2-after-query (N = 2)",
+         rule=f"more than half of the seeds, one-sided sign test; a seed that does not get there counts against the claim; {HALF}",
+         refuter="1-after-query rises within fewer examples in less than half of the seeds"),
     Test("deaf-3", dimension=3, **DEAF),
     Test("deaf-5", dimension=5, **DEAF),
-    Test("unchanged-5", claim="two-mechanisms", dimension=5, measure=misdirection_changes_2, test=equivalent, knowing=True,
-         statistic="identification score of 2-after-query with a misdirected label less that with the right one (N = 2), mean over seeds with both abilities",
-         rule=f"within +-{MARGIN} of 0, two one-sided t tests", refuter=f"a score lower by more than {MARGIN}"),
+    Test("unchanged-5", claim="two-mechanisms", dimension=5, measure=misdirection_changes_2, test=partial(equivalent, worse=-1), knowing=True,
+         statistic="identification score of 2-after-query with a misdirected label less that with the right one (N = 2), mean over seeds that look labels up",
+         rule=f"within +-{MARGIN} of 0, two one-sided t tests", refuter=f"90 % interval below -{MARGIN}: the wrong label costs more than that"),
     Test("degrades-5", claim="degradation", dimension=5, measure=grows_with_systems, test=above, knowing=True,
-         statistic="growth of the mean squared error from N = 2 to N = 4, of 2-after-query less that of 1-after-query, mean over seeds with both abilities",
-         rule="above 0, one-sided t test", refuter="the error of 2-after-query grows no more than that of 1-after-query"),
+         statistic="growth of the mean squared error from N = 2 to N = 4, of 2-after-query less that of 1-after-query, mean over seeds that look labels up",
+         rule="above 0, one-sided t test", refuter="95 % interval below 0: the error of 1-after-query grows more"),
     Test("flat-5", claim="degradation", dimension=5, measure=begins_alike, test=equivalent, knowing=True,
-         statistic="identification score of 1-after-query at N = 4 less that at N = 2, mean over seeds with both abilities",
-         rule=f"within +-{MARGIN} of 0, two one-sided t tests", refuter=f"a score that differs by more than {MARGIN}"),
+         statistic="mean squared error of 1-after-query at N = 4 less that at N = 2, mean over seeds that look labels up",
+         rule=f"within +-{MARGIN} of 0, two one-sided t tests", refuter=f"90 % interval beyond +-{MARGIN}"),
 )
 
 # id: what the study says (facts section 0)
@@ -210,8 +218,10 @@ def outcomes(finished: list[Run], level: float = LEVEL) -> list[dict]:
     rows = []
     for test in TESTS:
         cell = [run for run in cells(finished).get((test.dimension, LABELS, SETTING), []) if run.config["seed"] in SEEDS]
-        used = [run for run in cell if both(run)] if test.knowing else cell
-        rows.append((test, len(cell), test.test([test.measure(run) for run in used])))
+        used = [run for run in cell if knows_labels(run)] if test.knowing else cell
+        values = [value for value in map(test.measure, used) if not math.isnan(value)]  # a label index of nearly no weight is nan
+        whole = len(cell) == len(SEEDS)
+        rows.append((test, len(cell), test.test(values) if whole else Result(*NOTHING, len(values), False)))
     adjusted = holm([result.p for _, _, result in rows])
     return [dict(id=test.id, claim=test.claim, dimension=test.dimension, statistic=test.statistic, rule=test.rule, refuter=test.refuter,
                  estimate=result.estimate, low=result.low, high=result.high, p=result.p, holm=p, runs=result.runs, seeds=seeds,
@@ -224,14 +234,18 @@ def status(tests: list[dict]) -> str:
     passed = [row["outcome"] == "passed" for row in tests]
     if not any(row["seeds"] for row in tests):
         return "not tested"
-    return "reproduced" if all(passed) else "in part" if any(passed) else "not reproduced"
+    if any(passed):
+        return "reproduced" if all(passed) else "in part"
+    return "not reproduced" if any(row["outcome"] == "refuted" for row in tests) else "undecided"
 
 
 def evidence(row: dict) -> str:
     """One test's outcome in words."""
+    if row["seeds"] < len(SEEDS):
+        return f"{row['id']}: {row['seeds']} of {len(SEEDS)} seeds have been run"
     if math.isnan(row["p"]):
         return f"{row['id']}: undecided, {row['runs']} of {row['seeds']} seeds can tell ({LEAST} are needed)"
-    level = 90 if next(test for test in TESTS if test.id == row["id"]).test is equivalent else 95
+    level = 90 if "90 %" in row["refuter"] else 95
     return (f"{row['id']}: {row['outcome']}, {row['estimate']:.2f} ({level} % interval {row['low']:.2f} to {row['high']:.2f}, {row['runs']} of {row['seeds']} seeds; "
             f"p = {_p(row['p'])}, by Holm {_p(row['holm'])})")
 
@@ -255,6 +269,7 @@ def table(finished: list[Run], level: float = LEVEL) -> list[dict]:
 # --- what the reviewers asked (facts section 9, paraphrased) ----------------------------------------------------------
 
 OPEN = (
+    "Is going on early only because observations outnumber labels (label rate, segment length)?",
     "Would a heavier label (several tokens, a larger amplitude) rule 2-after-query?",
     "Why does 2-after-query degrade with N: interference, attention span, or similar systems?",
     "Are close labels needed?",
@@ -271,13 +286,9 @@ def questions(finished: list[Run], level: float = LEVEL) -> list[dict]:
                             else "answered" if all(tests[name]["outcome"] != "undecided" for name in ids) else "undecided")
     found = [(n, group) for (n, labels, setting), group in cells(finished, 3).items() if (labels, setting) == (LABELS, SETTING)]
     by_dimension = "; ".join(f"n = {n}: going on first in {sum(map(goes_on_first, group))} of {len(group)} seeds" for n, group in found)
-    targets = min((run.config["task"]["min_payload"] for run in finished), default=0)
     rows = [
         ("Would another training seed say the same?", words("order-3", "order-5"), settled("order-3", "order-5")),
         ("Why dimension 5?", by_dimension, "answered" if len(found) > 2 else "undecided" if found else "not tested"),
-        ("Is going on early only because observations outnumber labels?",
-         f"every segment holds at least {targets} observations, so every resumption trains 1-after and 2-after once each; " + words("order-5") if finished else "",
-         settled("order-5") if targets >= 2 else "not tested"),
         ("What is left at the end of training?", words("deaf-3", "deaf-5", "unchanged-5", "degrades-5", "flat-5"),
          settled("deaf-3", "deaf-5", "unchanged-5", "degrades-5", "flat-5")),
         *((question, "", "not tested") for question in OPEN),

@@ -46,6 +46,12 @@ def test_equivalence_is_the_90_percent_interval(seed):
     assert (result.p <= 0.05) == (-0.05 <= result.low and result.high <= 0.05)
 
 
+def test_only_the_refuters_side_refutes():
+    below = [-0.2, -0.21, -0.19, -0.2, -0.22]
+    assert claims.equivalent(below, worse=-1).refuted and not claims.equivalent(below, worse=1).refuted
+    assert not claims.share([True] + [False] * 7).refuted  # upper bound 0.53
+
+
 def test_holm_by_hand():
     assert claims.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert claims.holm([0.04, 0.001]) == pytest.approx([0.04, 0.002])
@@ -53,13 +59,13 @@ def test_holm_by_hand():
     assert math.isnan(adjusted[0]) and adjusted[1] == pytest.approx(0.04)
 
 
-def made(tmp_path, seed, one, two, dimension=5, setting="fast-1", index=0.0, misdirected=0.9, error4=0.2, ended="steps"):
+def made(tmp_path, seed, one, two, dimension=5, setting="fast-1", index=0.0, misdirected=0.9, error4=0.2, ended="steps", end=0.9):
     """A run whose scores of 1- and 2-after are given, per evaluation."""
     config = settings.preset("fast-1", dimension, 4, seed)
     config = replace(config, setting=setting)
     rows = [dict(step=100 * i, examples=3200 * i, loss=1.0, systems=2, condition="plain", event="query", k=k, mean=0.5 * (1 - s), score=s)
             for k, scores in ((1, one), (2, two)) for i, s in enumerate(scores)]
-    final = [dict(systems=2, condition="plain", event="query", k=k, mean=0.05, score=0.9, label_index=math.nan) for k in (1, 2, 3)]
+    final = [dict(systems=2, condition="plain", event="query", k=k, mean=0.05, score=end, label_index=math.nan) for k in (1, 2, 3)]
     final += [dict(systems=2, condition="misdirected", event="query", k=k, mean=0.05, score=misdirected, label_index=index) for k in (1, 2, 3)]
     final += [dict(systems=4, condition="plain", event="query", k=k, mean=m, score=s, label_index=math.nan) for k, m, s in ((1, 0.06, 0.92), (2, error4, 0.7))]
     return Run(tmp_path, to_json(config), pd.DataFrame(rows), pd.DataFrame(final), dict(ended=ended))
@@ -77,12 +83,14 @@ def test_order_of_made_up_runs(tmp_path):
     assert not claims.goes_on_first(made(tmp_path, 0, LATE, EARLY, ended="diverged"))
 
 
-def test_doublings_by_hand(tmp_path):
+def test_rise_by_hand(tmp_path):
     run = made(tmp_path, 0, LATE, [-1, 0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.9])
     low, high = 2.0, 4 * (5 / 4) ** 0.5  # 0.1 at the second evaluation; 0.5 half way, in log, from the fourth to the fifth
-    assert claims.doublings(run, 2) == pytest.approx(math.log2(high / low))
+    assert claims.rise(run, 2) == pytest.approx(3200 * (high - low))
     assert claims.begins_abruptly(run)
-    assert math.isnan(claims.doublings(made(tmp_path, 0, NEVER, EARLY), 1)) and not claims.begins_abruptly(made(tmp_path, 0, NEVER, EARLY))
+    late_and_slow = [-1, 0, 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]  # fewer doublings than EARLY, more examples
+    assert not claims.begins_abruptly(made(tmp_path, 0, late_and_slow, EARLY))
+    assert math.isnan(claims.rise(made(tmp_path, 0, NEVER, EARLY), 1)) and not claims.begins_abruptly(made(tmp_path, 0, NEVER, EARLY))
 
 
 def test_outcomes_use_the_declared_runs_only(tmp_path):
@@ -92,9 +100,17 @@ def test_outcomes_use_the_declared_runs_only(tmp_path):
     assert rows["order-5"]["seeds"] == 8 and rows["order-5"]["estimate"] == 1 and rows["order-5"]["p"] == pytest.approx(1 / 256)
     assert rows["order-3"]["seeds"] == 0 and rows["order-3"]["outcome"] == "undecided" and math.isnan(rows["order-3"]["p"])
     assert rows["deaf-5"]["outcome"] == "passed"
-    blind = [made(tmp_path, seed, LATE if seed < 304 else NEVER, EARLY) for seed in claims.SEEDS]
+    blind = [made(tmp_path, seed, LATE, EARLY, end=0.9 if seed < 304 else 0.1) for seed in claims.SEEDS]
     row = {row["id"]: row for row in claims.outcomes(blind)}["deaf-5"]
-    assert (row["runs"], row["seeds"], row["outcome"]) == (4, 8, "undecided")  # too few have both abilities
+    assert (row["runs"], row["seeds"], row["outcome"]) == (4, 8, "undecided")  # too few look labels up
+    early = {row["id"]: row for row in claims.outcomes(finished[:7])}["order-5"]
+    assert early["seeds"] == 7 and math.isnan(early["p"])  # nobody looks before all seeds are there
+
+
+def test_a_missing_label_index_is_left_out_and_counted(tmp_path):
+    finished = [made(tmp_path, seed, LATE, EARLY, index=math.nan if seed == 300 else 0.001 * seed % 0.01) for seed in claims.SEEDS]
+    row = {row["id"]: row for row in claims.outcomes(finished)}["deaf-5"]
+    assert (row["runs"], row["seeds"], row["outcome"]) == (7, 8, "passed")
 
 
 def test_a_label_that_decides_refutes_deafness(tmp_path):
@@ -109,6 +125,7 @@ def test_status_follows_from_outcomes():
     assert claims.status([row("passed")] * 2) == "reproduced"
     assert claims.status([row("passed"), row("undecided")]) == "in part"
     assert claims.status([row("refuted"), row("undecided")]) == "not reproduced"
+    assert claims.status([row("undecided")] * 2) == "undecided"
 
 
 def test_the_declaration():
