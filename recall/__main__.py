@@ -1,4 +1,4 @@
-"""Command line: python -m recall train | sweep | evaluate | distance | runs | claims | presets | interventions."""
+"""Command line: python -m recall train | sweep | evaluate | distance | probe | runs | claims | presets | interventions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import claims, interventions, progress, runs, settings, summary, sweep, training
+from recall import claims, interventions, probes, progress, runs, settings, summary, sweep, training
 from recall.evaluation import table
 from recall.needle import needle_prompts
 
@@ -68,6 +68,10 @@ def parser() -> argparse.ArgumentParser:
     distance.add_argument("FOLDER", type=Path, nargs="+", help="run folders that still have their checkpoints")
     distance.set_defaults(run=_distance)
 
+    probe = commands.add_parser("probe", help="every intervention on finished runs, into data/tables")
+    probe.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
+    probe.set_defaults(run=_probe)
+
     for name, run, about in (
         ("runs", _runs, "committed runs and when each ability emerged"),
         ("claims", _claims, "what the study says, and what the committed runs say of it"),
@@ -115,12 +119,21 @@ def _sweep(options):
 
 
 def _evaluate(options):
-    folder = Path(options.RUN)
-    run = runs.open_run(folder) if folder.is_dir() else runs.load(options.RUN)
+    run = _run(options.RUN)
     config = settings.from_json(run.config)
     prompts = needle_prompts(config.task, options.systems, haystacks=options.haystacks, traces=options.traces,
                              needle=options.needle, seed=options.seed)
     rows = table(training.trained_model(run).predict, prompts, config.task, options.intervention)
+    show(options, rows.to_dict("records"), pd.DataFrame)
+
+
+def _run(name: str) -> runs.Run:
+    return runs.open_run(Path(name)) if Path(name).is_dir() else runs.load(name)
+
+
+def _probe(options):
+    rows = probes.probe([_run(name) for name in options.RUN])
+    runs.write_table("interventions", rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
@@ -150,7 +163,7 @@ def _presets(options):
 
 
 def _interventions(options):
-    rows = [dict(name=each.name, question=each.question, applies_to=each.applies_to)
+    rows = [dict(name=each.name, question=each.question, label=each.label, observation=each.observation, applies_to=each.applies_to)
             for each in interventions.INTERVENTIONS.values()]
     show(options, rows, pd.DataFrame)
 

@@ -314,7 +314,7 @@ def study_curves(table: pd.DataFrame, systems: int = 2) -> alt.TopLevelMixin:
 
 
 def errors_by_systems(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
-    """Final error of 1- and 2-after-query against the number of systems in the prompt, a mark per seed, a line through their means.
+    """Final error of 1- and 2-after-query against the number of systems in the prompt, a mark per seed, a bar at their mean.
 
     table: dimension, labels, setting, seed, systems, k, error.  start: without `systems`.
     """

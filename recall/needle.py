@@ -22,18 +22,15 @@ class Prompts(Batch):
     """A batch of needle prompts, haystack-major: prompt h * traces + t is trace t of haystack h.
 
     Every trace of a haystack has the same N systems, other first states and other labels.
-    needle: haystack segment whose system is queried.  query_row / initial_row: row of the open label.
+    count: N, the number of systems.  needle: haystack segment whose system is queried.  query_row / initial_row: row of the
+    open label (of what precedes the query's first observation, where an intervention took that label away).
     """
 
     shape: tuple[int, int]  # (haystacks, traces)
+    count: int
     needle: int
     query_row: int
     initial_row: int
-
-    @property
-    def count(self) -> int:
-        """N, the number of systems."""
-        return self.segments.start.shape[1] - 1
 
 
 def haystack_payload(config: TaskConfig) -> int:
@@ -87,5 +84,5 @@ def needle_prompts(
     start = 1 + (payload + 2) * torch.arange(N + 1, device=device).expand(B, N + 1)
     segments = Segments(system, names[:, order], start, length, resume_times(system, length))
     tokens = lay_out(segments, observations, config.labels, prompt_rows(config, N) + 1)
-    return Prompts(tokens, segments, observations, again, (haystacks, traces), needle,
+    return Prompts(tokens, segments, observations, again, (haystacks, traces), N, needle,
                    query_row=1 + (payload + 2) * N, initial_row=1)

@@ -19,6 +19,7 @@ from recall.systems import stationary_covariance
 from recall.task import Batch, TaskConfig
 
 MATCH = 1e-2  # squared distance below which a state is a candidate's next one; noiseless matches are at about 1e-9
+TOLERANCE = 1e-4  # squared distance by which one match is better than another: far above rounding, far below the distance of strangers
 RTOL = 1e-9  # of S_xx in double precision; its eigenvalues are squared, so 3e-5 of the largest state direction
 
 
@@ -164,27 +165,51 @@ class LabelBlind(Predictor):
 
 class Match(Predictor):
     """Knows every system seen and not the labels at the query, but looks at the states: from k = 2 on it goes on with the
-    system whose next state was nearest to the first observation of the segment.
+    systems that explain all observations of the segment so far.
 
-    On an open label it can only average.  Where no candidate's next state is within MATCH the segment is a new system's
-    and the pseudoinverse takes over.  Labels serve it as names of what was seen before, never at the query.
+    On an open label it can only average.  Candidates whose squared errors in the segment sum to less than MATCH are weighted
+    by exp(-sum / (2 TOLERANCE)): one that fits wins, several that fit equally are averaged.  Where none does, the segment is
+    a new system's and the pseudoinverse takes over.  Labels serve it as names of what was seen before, never at the query.
     """
 
     def _predict(self, reading):
         U, latest = _maps(reading)
         blind, fresh = LabelBlind(self.config)._predict(reading), Pseudoinverse(self.config)._predict(reading)
-        start = reading.open_row.clamp(min=0)
-        first = _rows(reading.observation, (start + 1).clamp(max=start.shape[1] - 1))  # x resumed, [B, T, n]
-        best = torch.full_like(blind[..., :1], MATCH)
-        answer = fresh
+        start, payload = reading.open_row.clamp(min=0), reading.payload.unsqueeze(-1)
+        first = reading.payload & (torch.arange(start.shape[1], device=start.device) == start + 1)
+        before = torch.cat([torch.zeros_like(blind[:, :1]), reading.observation[:, :-1]], 1)
+        total, weights = torch.zeros_like(blind), torch.zeros_like(blind[..., :1])
         for row in latest.values():
             then = row.gather(1, start)  # latest observation of this candidate when the segment opened
             map_then = _rows(U, then)
-            distance = (_apply(map_then, _rows(reading.observation, then)) - first).square().sum(-1, keepdim=True)
-            nearer = (distance < best) & (then >= 0).unsqueeze(-1)
-            answer = torch.where(nearer, _apply(map_then, reading.observation), answer)
-            best = torch.where(nearer, distance, best)
-        return torch.where(reading.opens.unsqueeze(-1), blind, answer * reading.payload.unsqueeze(-1))
+            x = torch.where(first.unsqueeze(-1), _rows(reading.observation, then), before)
+            error = ((_apply(map_then, x) - reading.observation).square().sum(-1) * reading.payload).cumsum(1)
+            error = error - error.gather(1, start)  # of this segment
+            weight = (torch.exp(-error / (2 * TOLERANCE)) * ((error < MATCH) & (then >= 0))).unsqueeze(-1)
+            total, weights = total + weight * _apply(map_then, reading.observation), weights + weight
+        known = weights > 0
+        answer = torch.where(known, total / weights.where(known, torch.ones_like(weights)), fresh) * payload
+        return torch.where(reading.opens.unsqueeze(-1), blind, answer)
+
+
+class Named(Predictor):
+    """Knows every system seen and believes the label: goes on with the label's system as it was known when the segment
+    opened, whatever is then observed.
+
+    Under a label that is new the segment is a new system's and the pseudoinverse takes over.  With the right label and maps
+    determined by the haystack this is ideal recall.
+    """
+
+    def _predict(self, reading):
+        U, latest = _maps(reading)
+        answer = Pseudoinverse(self.config)._predict(reading)
+        start = reading.open_row.clamp(min=0)
+        for label, row in latest.items():
+            then = row.gather(1, start)  # latest observation under this label when the segment opened
+            x = torch.where(reading.payload.unsqueeze(-1), reading.observation, _rows(reading.observation, then))
+            known = (reading.label == label) & (then >= 0)
+            answer = torch.where(known.unsqueeze(-1), _apply(_rows(U, then), x), answer)
+        return answer * (reading.opens | reading.payload).unsqueeze(-1)
 
 
 class Kalman:
@@ -236,6 +261,8 @@ REFERENCES = {
     "match by state": Match,
     "ideal recall": Recall,
 }
+
+HYPOTHESES = {"by label": Named, "by observation": Match}  # the two ways to know the query's system, when they disagree
 
 
 def pseudoinverse_error(n: int, k: int) -> float:

@@ -57,7 +57,7 @@ class Run:
         """The published (half-precision) weights in single precision; ValueError where only the tables were kept."""
         if not self.whole:
             raise ValueError(f"run must have its weights, but of {self.name} only the tables were kept; to train it again: "
-                             f"{self.manifest['command']}")
+                             f"python -m recall train --config {self.folder / 'config.json'} --out _runs/{self.name}")
         return {name: tensor.float() for name, tensor in load_file(self.folder / WEIGHTS).items()}
 
 

@@ -45,15 +45,22 @@ def curves(counts: tuple[int, ...] = (2, 3, 5, 10, 19)) -> pd.DataFrame:
     return table.assign(score=score)[["systems", "k", "examples", "median", "score"]].reset_index(drop=True)
 
 
+RULES = {
+    "score ½": lambda curve: emergence(curve),
+    "score 0.9": lambda curve: emergence(curve, threshold=0.9),
+    "median < ½": first_below,
+}
+
+
 def dates(table: pd.DataFrame) -> pd.DataFrame:
-    """From `curves`, when each ability emerged, in millions of examples, by the score and by the study's cutoff; a row per N.
+    """From `curves`, when each ability emerged by each of RULES, in millions of examples; a row per N.
 
     Columns N, and for each rule 2-after, 1-after and the ratio of the second to the first.
     """
     rows = []
     for N, group in table.groupby("systems"):
         line = {"N": N}
-        for rule, date in (("score", emergence), ("median < ½", first_below)):
+        for rule, date in RULES.items():
             when = {k: date(group[group.k == k].sort_values("examples")).date / 1e6 for k in (1, 2)}
             line |= {f"2-after ({rule})": when[2], f"1-after ({rule})": when[1], f"ratio ({rule})": when[1] / when[2]}
         rows.append(line)

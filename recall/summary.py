@@ -255,8 +255,7 @@ def gaps(runs: list[Run], systems: int = 2) -> pd.DataFrame:
     """Both dates by dimension, labels and setting: one row per cell.
 
     Columns n, labels, setting, seeds; reached 2-after, reached 1-after; their median dates in thousands of examples (a run
-    that never got there counts as later than all: as all runs of a cell end together, these are the Kaplan-Meier
-    medians); 2-after first (seeds); and, where every seed reached both, the geometric mean of the ratio of the dates with
+    that never got there counts as later than all); both, seconds (training, one thread, median likewise); 2-after first (seeds); and, where every seed reached both, the geometric mean of the ratio of the dates with
     the 95 % t interval of its logarithm.
     """
     rows = []
@@ -266,6 +265,7 @@ def gaps(runs: list[Run], systems: int = 2) -> pd.DataFrame:
         line = dict(zip(("n", "labels", "setting"), key)) | {"seeds": len(group)}
         for name in reversed(ABILITIES):
             line |= {f"reached {name}": int(when[name].notna().sum()), f"{name}, median": median(when[name]) / 1000}
+        line["both, seconds"] = median(pd.Series([seconds_until(run, max(each, key=lambda d: (math.isnan(d), d))) for run, each in zip(group, when.to_numpy())]))
         line["2-after first"] = sum(order_of(run, systems) == "2-after first" for run in group)
         known = len(group) >= 3 and not np.isnan(ratio).any()
         low, high = stats.ttest_1samp(ratio, 0.0).confidence_interval(0.95) if known else (math.nan, math.nan)

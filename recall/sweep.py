@@ -16,7 +16,7 @@ import pkgutil
 import sys
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -171,16 +171,17 @@ def _executor(workers: int, scheduler: str | None) -> Iterator:
             pool.shutdown(cancel_futures=True)
         return
     try:
-        from distributed import Client
+        from distributed import Client, Security
         from distributed.comm import connect
     except ImportError as error:
         raise ValueError("scheduler must be left out without Dask: pip install 'recall[cluster]'") from error
 
     async def knock() -> None:
-        await (await connect(scheduler, timeout=SCHEDULER_SECONDS)).close()
+        await (await connect(scheduler, timeout=SCHEDULER_SECONDS, **Security().get_connection_args("client"))).close()
 
     try:  # before a client: one that fails stays half-made, and closed by a later collection it can hold a lock for ever
-        asyncio.run(knock())
+        with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own in this one
+            thread.submit(lambda: asyncio.run(knock())).result()
     except (OSError, ValueError) as error:
         raise ValueError(f"scheduler must be the address of a Dask scheduler that answers, not {scheduler!r}") from error
     with Client(scheduler) as client:
@@ -243,10 +244,10 @@ class _Todo:
         folder = place(config, self.out, self.keep)
         if folder is None:
             return False
+        run = runs.open_run(folder)  # a damaged one is named before anything is trained
         if self.keep and folder.parent != self.keep:
-            runs.keep(runs.open_run(folder), self.keep)
-        manifest = json.loads((folder / "manifest.json").read_text())
-        self.steps[config.name] = manifest.get("steps", config.training.steps)
+            runs.keep(run, self.keep)
+        self.steps[config.name] = run.manifest.get("steps", config.training.steps)
         return True
 
     def drain(self, executor) -> None:

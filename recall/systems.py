@@ -158,6 +158,13 @@ def rollout(systems: Systems, steps: int, generator: torch.Generator | None = No
     return states if systems.C is None else states @ systems.C.mT
 
 
+def before(A: Tensor, state: Tensor, steps: int) -> Tensor:
+    """[M, d] the states `steps` steps earlier, of orthogonal maps, whose inverse is their transpose."""
+    for _ in range(steps):
+        state = (A.mT @ state.unsqueeze(-1)).squeeze(-1)
+    return state
+
+
 def _noisy_rollout(systems, steps, generator):
     if generator is None:
         raise ValueError("generator must be given for a family with noise")

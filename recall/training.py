@@ -129,7 +129,9 @@ def train(
         there = json.loads((out / "config.json").read_text())
         check("out", there == plain, f"a folder of this configuration ({runs.hash8(plain)})", f"{out} ({runs.hash8(there)})")
     if not fresh and (out / "manifest.json").exists():
-        return runs.open_run(out)
+        run = runs.open_run(out)
+        check("out", run.whole, "another folder: in this one only a run's tables are kept", str(out))
+        return run
     check("threads", threads >= 1, "at least 1", threads)
     check("device", _usable(device), "a device that torch can use here, such as cpu", device)
     runs.write_atomically(out / "config.json", runs.canonical(plain).encode())

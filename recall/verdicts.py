@@ -168,26 +168,37 @@ def price(table: pd.DataFrame, first: str = "fast-1") -> str:
     return "\n".join(lines)
 
 
-def gap(table: pd.DataFrame, unit: str = "cells") -> str:
+def gap(table: pd.DataFrame) -> str:
     """How far apart the two dates are over the atlas, from `summary.gaps`."""
     known = table.dropna(subset="ratio")
     seeds, first = int(table.seeds.sum()), int(table["2-after first"].sum())
     late = int((table.seeds - table["reached 1-after"]).sum())
-    text = f"Going on came first in {interval(first, seeds)} runs of {len(table)} {unit}; in {late} beginning again had not emerged when the run ended."
+    text = f"Going on came first in {first} of {seeds} runs, in {len(table)} cells; in {late} beginning again had not emerged when the run ended."
     if len(known):
-        text += (f" Where every seed reached both, beginning again took {known.ratio.min():.1f} to {known.ratio.max():.1f} times as many examples "
-                 "(geometric means of a cell's seeds): the gap is not one number.")
+        text += (f" In the {len(known)} cells with three seeds or more that all reached both, beginning again took {known.ratio.min():.1f} to {known.ratio.max():.1f} times as many "
+                 "examples (geometric means): the gap is not one number. Cells with a seed that did not get there are left out of this range; their ratios are larger, or unknown.")
     return text
 
 
+def gap_table(table: pd.DataFrame) -> pd.DataFrame:
+    """`summary.gaps` as text for a page, a dash for never."""
+    whole = lambda value: "–" if math.isnan(value) else f"{value:,.0f}"
+    return pd.DataFrame([{
+        "n": row["n"], "labels": row["labels"], "seeds": row["seeds"], "went on": row["reached 2-after"], "began again": row["reached 1-after"],
+        "2-after, thousands": whole(row["2-after, median"]), "1-after, thousands": whole(row["1-after, median"]), "both, s": whole(row["both, seconds"]),
+        "going on first": row["2-after first"],
+        "ratio": "–" if math.isnan(row["ratio"]) else f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
+    } for row in table.to_dict("records")])
+
+
 def rescored(table: pd.DataFrame) -> str:
-    """The study's dates by either rule, from `study.dates`."""
-    by = {rule: table[f"ratio ({rule})"] for rule in ("score", "median < ½")}
-    cutoff, going = by["median < ½"], table["2-after (median < ½)"]
-    scored = table["2-after (score)"]
-    return (f"By the study's cutoff, going on is dated at {going.min():.1f} to {going.max():.1f} million examples, depending on N, and beginning again takes {cutoff.min():.1f} to "
-            f"{cutoff.max():.1f} times as many. By the identification score going on is dated at {scored.min():.1f} to {scored.max():.1f} million, and the ratio is "
-            f"{by['score'].min():.1f} to {by['score'].max():.1f} at every N from {table.N.min()} to {table.N.max()}.")
+    """The study's dates by each rule, from `study.dates`."""
+    span = lambda what, rule: f"{table[f'{what} ({rule})'].min():.1f} to {table[f'{what} ({rule})'].max():.1f}"
+    least, most = table.N.min(), table.N.max()
+    return (f"By the study's cutoff, going on is dated at {span('2-after', 'median < ½')} million examples, depending on N, and beginning again takes "
+            f"{span('ratio', 'median < ½')} times as many. By the identification score at ½, going on is dated at {span('2-after', 'score ½')} million and the ratio is "
+            f"{span('ratio', 'score ½')} for N from {least} to {most}. At 0.9 the dependence on N is back, {span('2-after', 'score 0.9')} million: "
+            f"the more systems, the longer going on takes to become *good*, until at N = {most} it is later than beginning again (ratio {table[table.N == most]['ratio (score 0.9)'].iloc[0]:.1f}).")
 
 
 def declared(rows: list[dict]) -> pd.DataFrame:

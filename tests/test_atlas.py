@@ -78,6 +78,8 @@ def test_gaps_by_hand(committed):
     assert row.ratio == pytest.approx(math.exp(middle)) and (row.low, row.high) == pytest.approx((math.exp(middle - half), math.exp(middle + half)))
     assert row["reached 1-after"] == 5 and row["2-after first"] == 5
     assert row["1-after, median"] == pytest.approx(sorted(each["1-after"].date for each in when)[2] / 1000)
+    seconds = [run.manifest["training_seconds"] * each["1-after"].date / run.history.examples.max() for run, each in zip(group, when)]
+    assert row["both, seconds"] == pytest.approx(sorted(seconds)[2])
     adamw = summary.gaps(committed).query("n == 3 and setting == 'adamw-0'").iloc[0]
     assert adamw["reached 1-after"] == 0 and math.isnan(adamw["1-after, median"]) and math.isnan(adamw.ratio)
 
@@ -99,7 +101,8 @@ def test_the_study_rescored():
     assert at.iloc[(at.index - 10_200_000).to_numpy().__abs__().argmin()] == pytest.approx(0.216, abs=0.01)  # facts 5.2
     dates = study.dates(curves).set_index("N")
     assert dates["2-after (median < ½)"].loc[2] < 1.6 and dates["1-after (median < ½)"].loc[19] == pytest.approx(26, abs=1)  # facts 5.1
-    assert dates["2-after (score)"].between(10, 14).all() and dates["ratio (score)"].between(1.8, 2.5).all()
+    assert dates["2-after (score ½)"].between(10, 14).all() and dates["ratio (score ½)"].between(1.8, 2.5).all()
+    assert dates["2-after (score 0.9)"].loc[19] > 2 * dates["2-after (score 0.9)"].loc[2] and dates["ratio (score 0.9)"].loc[19] < 1
     assert "from 2 to 19" in verdicts.rescored(dates.reset_index())
 
 

@@ -140,6 +140,26 @@ def test_every_list_changes_its_picture(visit, page):
             tab.wait_for_timeout(60)
 
 
+def test_threshold_moves_dates_at_once(visit):
+    """Every value of the slider redraws at once (median below 100 ms, none above 300, as other tests may share the cores), on a
+    telephone's width too, and the dates move."""
+    for width in (1280, 390):
+        tab = visit("05_when", width)
+        figure = tab.locator(".recall-figure:has(input[type=range])").first
+        slider = figure.locator("input[type=range]")
+        values = [round(0.1 + 0.05 * i, 2) for i in range(17)]
+        took, words = [], []
+        for value in values:
+            took.append(slider.evaluate("""(input, value) => new Promise(done => {
+                const begun = performance.now();
+                input.value = value;
+                input.dispatchEvent(new Event('input', { bubbles: true }));
+                requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - begun)));
+            })""", value))
+            words.append(figure.locator("svg").text_content().split("Going on first")[0])
+        assert len(set(words)) > 5 and sorted(took)[len(took) // 2] < 100 and max(took) < 300, took
+
+
 def test_controls_of_one_name_move_together(visit):
     tab = visit("04_two_abilities")
     chosen = lambda: tab.evaluate("""[...document.querySelectorAll('.vega-bind')].filter(b => b.textContent.includes('dimension'))

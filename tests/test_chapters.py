@@ -4,9 +4,10 @@ import json
 import re
 
 import nbformat
+import pandas as pd
 import pytest
 
-from recall import costs, runs, summary, verdicts
+from recall import claims, costs, runs, study, summary, verdicts
 from recall.book.__main__ import chapters, execute, main
 from recall.book.figure import table_html
 
@@ -16,6 +17,8 @@ CHANGED = {
     "02_predictors": dict(dimension=2, labels=2, haystacks=3, traces=4),
     "03_transformer": dict(dimension=2, labels=3, steps=12),
     "04_two_abilities": dict(dimension=4, labels=3, steps=25),
+    "05_when": dict(dimension=3, systems=4),
+    "10_claims": dict(level=0.5),
 }
 SOURCES = {path.stem: path for path in chapters()}
 
@@ -146,12 +149,55 @@ def test_committed_prices_are_those_of_the_tables():
     prices = costs.price_table(fresh)
     assert verdicts.price(prices) in list(outputs(notebook, "text/markdown"))
     tables = [html[html.index("<table"):] for html in outputs(notebook, "text/html") if "<table" in html]
-    expected = [table_html(costs.shown(each), "") for each in (prices, costs.price_table(runs.table("search")))]
-    assert tables == [html[html.index("<table"):] for html in expected]
+    adamw = runs.table("adamw")
+    screened = costs.price_table(pd.concat([runs.table("search"), adamw[adamw.limit < 4e6]]))
+    assert tables == [made(costs.shown(each)) for each in (prices, screened, costs.price_table(adamw[adamw.limit > 4e6]))]
+    assert set(screened.runs) == {2}  # as many seeds for every option of either optimiser
     _, spec = embedded(notebook, "recall-figure")
     drawn = max(spec["datasets"].values(), key=len)
     assert len(drawn) == 2 * len(fresh) and sum(row["state"] != "there" for row in drawn) == int(
         fresh[["1-after seconds", "2-after seconds"]].isna().sum().sum())
+
+
+def bodies(notebook):
+    return [html[html.index("<table"):] for html in outputs(notebook, "text/html") if "<table" in html]
+
+
+def made(frame, formats=None):
+    html = table_html(frame, "", formats)
+    return html[html.index("<table"):]
+
+
+def test_committed_atlas_chapter_is_that_of_the_committed_runs():
+    """Sentences, tests and the explorer's curves of chapter 5, made again from data/."""
+    notebook = nbformat.read(SOURCES["05_when"], 4)
+    atlas = runs.load_all(claims.ATLAS)
+    dates = study.dates(study.curves())
+    assert list(outputs(notebook, "text/markdown")) == [verdicts.gap(summary.gaps(atlas)), verdicts.kinds(atlas), verdicts.rescored(dates)]
+    tests = claims.outcomes(atlas)
+    declared = [made(verdicts.declared([row for row in tests if row["claim"] == name])) for name in ("two-abilities", "degradation", "two-mechanisms")]
+    assert [table for table in bodies(notebook) if table in declared] == declared
+    explorer = embedded(notebook, "recall-figure")[0]
+    text = max((d["values"] for d in [explorer["data"], *(layer.get("data", {}) for layer in explorer["layer"])] if isinstance(d.get("values"), str)), key=len)
+    assert text == summary.atlas(atlas).to_csv(index=False) and len(text) < 500_000
+
+
+def test_committed_claims_are_those_of_the_committed_runs():
+    notebook = nbformat.read(SOURCES["10_claims"], 4)
+    atlas = runs.load_all(claims.ATLAS)
+    assert bodies(notebook) == [made(verdicts.claimed(claims.table(atlas))), made(verdicts.declared(claims.outcomes(atlas))),
+                                made(verdicts.asked(claims.questions(atlas)))]
+
+
+def test_claims_chapter_takes_its_level(executed):
+    atlas = runs.load_all(claims.ATLAS)
+    assert made(verdicts.declared(claims.outcomes(atlas, 0.5))) in bodies(executed("10_claims"))
+
+
+def test_atlas_chapter_starts_where_it_is_told(executed):
+    spec = embedded(executed("05_when"), "recall-figure")[0]
+    values = {p["name"]: p["value"] for p in spec["params"] if "value" in p}
+    assert (values["pick_dimension"], values["pick_systems"], values["pick_threshold"]) == (3, 4, 0.5)
 
 
 def test_unknown_chapter_and_parameter(tmp_path, capsys):

@@ -64,7 +64,7 @@ def test_runs_json(capsys):
 
 
 def test_listings(capsys):
-    for command, keys in (("presets", {"name", "parameters", "minutes", "memory_mb"}), ("interventions", {"name", "question", "applies_to"})):
+    for command, keys in (("presets", {"name", "parameters", "minutes", "memory_mb"}), ("interventions", {"name", "question", "label", "observation", "applies_to"})):
         code, out, _ = call(capsys, command, "--json")
         assert code == 0 and all(keys <= set(row) for row in json.loads(out))
         code, out, _ = call(capsys, command)
@@ -84,7 +84,7 @@ def test_listings(capsys):
     (["train", "--preset", "fast-0", "--device", "abacus", "--out", "X"], "device must be a device that torch can use here"),
     (["evaluate", "no-such-run"], "run must be one of"),
     (["evaluate", "RUN", "--systems", "9"], r"systems must be 1 to labels \(3\), not 9"),
-    (["evaluate", "RUN", "--intervention", "x"], "intervention must be one of plain, misdirected, not 'x'"),
+    (["evaluate", "RUN", "--intervention", "x"], "intervention must be one of plain, misdirected, .*, not 'x'"),
     (["evaluate", "RUN", "--needle", "2"], r"needle must be 0 to systems - 1 \(1\), not 2"),
 ])
 def test_bad_input_is_one_line_and_exit_2(trained, tmp_path, monkeypatch, capsys, arguments, message):

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import random
@@ -103,6 +104,8 @@ def test_kept_runs_are_tables_that_are_not_run_again(recipe, tmp_path):
     assert finished[0].manifest["files"] == first[0].manifest["files"]  # the weights' hash too
     with pytest.raises(ValueError, match=f"run must have its weights, but of {first[0].name} only the tables were kept; .* python -m recall train"):
         training.trained_model(finished[0])
+    with pytest.raises(ValueError, match="out must be another folder: in this one only a run's tables are kept"):
+        training.train(configs[0], finished[0].folder)
     assert sweep.cost(configs, tmp_path / "elsewhere", kept).missing == 0
     again, _ = sweep.run(configs, tmp_path / "elsewhere", keep=kept)  # another machine, that has only what was kept
     assert not list((tmp_path / "elsewhere").iterdir())
@@ -110,7 +113,8 @@ def test_kept_runs_are_tables_that_are_not_run_again(recipe, tmp_path):
     assert sweep.table(again)["name"].tolist() == runs.names(kept)
     (kept / first[0].name / "final.csv").unlink()
     with pytest.raises(ValueError, match="run must match its manifest: .*final.csv is missing"):
-        runs.load_all(kept)
+        sweep.run(configs, tmp_path / "elsewhere", keep=kept)
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_two_dask_workers_give_the_same_table(recipe, tmp_path):
@@ -221,6 +225,12 @@ def test_bad_scheduler_and_workers(recipe, tmp_path):
     for address in ("tcp://127.0.0.1:9", "abc"):
         with pytest.raises(ValueError, match="scheduler must be the address of a Dask scheduler that answers"):
             sweep.run(configs, tmp_path / "x", scheduler=address)
+
+        async def in_a_notebook():
+            sweep.run(configs, tmp_path / "x", scheduler="abc")
+
+        with pytest.raises(ValueError, match="scheduler must be the address"):
+            asyncio.run(in_a_notebook())
         assert "IO loop" not in [thread.name for thread in threading.enumerate()]  # a client left open can hold up the next for ever
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address=None) as cluster:
