@@ -90,8 +90,10 @@ def training_curve(history: pd.DataFrame, blind: float, systems: int) -> alt.Top
 
 
 def _pickers(table: pd.DataFrame, start: dict) -> list[alt.Parameter]:
-    words = {"dimension": "system dimension n ", "labels": "label count ", "systems": "systems in the prompt N ", "setting": "training setting "}
-    return [choice(name, words[name], _options(table, name, start), start[name]) for name in words if name in start]
+    words = {"intervention": "intervention ", "dimension": "system dimension n ", "labels": "label count ", "systems": "systems in the prompt N ",
+             "needle": "needle ", "setting": "training setting "}
+    order = lambda name: table[name].drop_duplicates().tolist() if name == "intervention" else _options(table, name, start)
+    return [choice(name, words[name], order(name), start[name]) for name in words if name in start]
 
 
 def _options(table: pd.DataFrame, name: str, start: dict) -> list:
@@ -103,7 +105,7 @@ def _chosen(start: dict) -> list[str]:
     return [f"datum.{name} == pick_{name}" for name in start]
 
 
-def _missing(table: pd.DataFrame, start: dict) -> alt.Chart:
+def _missing(table: pd.DataFrame, start: dict, words: str = "no committed run for this choice") -> alt.Chart:
     """Says so where no committed run answers the choice."""
     everything = pd.MultiIndex.from_product([_options(table, name, start) for name in start], names=list(start))
     there = pd.MultiIndex.from_frame(table[list(start)].drop_duplicates())
@@ -112,9 +114,9 @@ def _missing(table: pd.DataFrame, start: dict) -> alt.Chart:
         gaps = pd.DataFrame(columns=list(start))
     if {"systems", "labels"} <= set(start):
         too_many = gaps.systems > gaps.labels
-        gaps["words"] = too_many.map({True: "a prompt cannot hold more systems than there are labels", False: "no committed run for this choice"})
+        gaps["words"] = too_many.map({True: "a prompt cannot hold more systems than there are labels", False: words})
     else:
-        gaps["words"] = "no committed run for this choice"
+        gaps["words"] = words
     base = alt.Chart(gaps)
     for condition in _chosen(start):
         base = base.transform_filter(condition)
@@ -331,3 +333,31 @@ def errors_by_systems(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
         tooltip=["ability:N", "seed", "systems", alt.Tooltip("error", format=".3f")], **encoding)
     means = base.mark_tick(thickness=3, size=28).encode(y="mean(error):Q", **encoding)
     return themed(alt.layer(means, points, _missing(table, start)).add_params(*_pickers(table, start)), 260)
+
+
+def probed(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
+    """Errors by k under an intervention: a mark per model, lines for the two ways to know the query's system.
+
+    table: `probes.probe`.  start: intervention, dimension, systems and needle shown first.
+    """
+    marks = ["models, edited prompt", "models, plain prompt"]
+    ways = ["by label", "by observation"]
+    key = alt.Scale(domain=[*marks, *ways], range=[LOOK_UP, GREY, PURPLE, CONTINUE])
+    table = table[["intervention", "dimension", "systems", "needle", "predictor", "seed", "k", "mean"]].round({"mean": 3})
+    numbers = {column: "number" for column in table.select_dtypes("number")}
+    base = alt.Chart(alt.InlineData(values=table.to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse=numbers)))
+    for name in start:
+        if name != "intervention":
+            base = base.transform_filter(f"datum.{name} == pick_{name}")
+    chosen = "datum.intervention == pick_intervention"
+    x = alt.X("k:O", title="k, observations after the query's label", axis=alt.Axis(labelAngle=0))
+    y = alt.Y("mean:Q", title="mean squared error", scale=alt.Scale(domain=[0, 2.3], clamp=True))
+    colour = alt.Color("what:N", sort=[*marks, *ways], scale=key, legend=alt.Legend(columns=2))
+    shape = alt.Shape("what:N", sort=[*marks, *ways], scale=alt.Scale(domain=[*marks, *ways], range=["circle", "cross", "stroke", "stroke"]), legend=None)
+    lines = base.transform_filter(f"{chosen} && datum.predictor != 'model'").transform_calculate(what="datum.predictor").mark_line(strokeWidth=2).encode(
+        x=x, y=y, color=colour, strokeDash=alt.StrokeDash("what:N", scale=alt.Scale(domain=ways, range=[[1, 0], [6, 3]]), legend=None))
+    points = base.transform_filter(f"datum.predictor == 'model' && ({chosen} || datum.intervention == 'plain')").transform_calculate(
+        what=f"{chosen} ? '{marks[0]}' : '{marks[1]}'").mark_point(size=75, strokeWidth=2, opacity=0.9).encode(
+        x=x, y=y, color=colour, shape=shape, xOffset=alt.XOffset("what:N", sort=marks[::-1], scale=alt.Scale(domain=marks[::-1])),
+        tooltip=["what:N", "seed:N", "k:O", alt.Tooltip("mean:Q", format=".3f")])
+    return themed(alt.layer(lines, points, _missing(table, start, "this edit cannot be made on such prompts")).add_params(*_pickers(table, start)), 320)

@@ -166,12 +166,12 @@ class Test:
     knowing: bool = False
 
 
-HALF = "with eight seeds that takes all of them, or seven if all other tests pass; refuted if the 95 % interval lies below 1/2, that is by 0 of 8"
+HALF = "with eight seeds that takes all of them, or seven if all other tests pass"
 ORDER = dict(
     claim="two-abilities", measure=goes_on_first, test=share,
     statistic="share of seeds in which 2-after-query emerged before 1-after-query (identification score 1/2, N = 2, farthest needle)",
     rule=f"more than half of the seeds, one-sided sign test; an ability never reached counts as later than one that was, a tie against the claim; {HALF}",
-    refuter="2-after-query first in less than half of the seeds",
+    refuter="95 % interval below 1/2, that is 0 of 8",
 )
 DEAF = dict(
     claim="two-mechanisms", measure=label_index_2, test=partial(equivalent, worse=1), knowing=True,
@@ -185,7 +185,7 @@ TESTS = (
     Test("abrupt-5", claim="two-abilities", dimension=5, measure=begins_abruptly, test=share,
          statistic="share of seeds in which the score of 1-after-query goes from 1/10 to 1/2 within fewer examples than that of 2-after-query (N = 2)",
          rule=f"more than half of the seeds, one-sided sign test; a seed that does not get there counts against the claim; {HALF}",
-         refuter="1-after-query rises within fewer examples in less than half of the seeds"),
+         refuter="95 % interval below 1/2, that is 0 of 8"),
     Test("deaf-3", dimension=3, **DEAF),
     Test("deaf-5", dimension=5, **DEAF),
     Test("unchanged-5", claim="two-mechanisms", dimension=5, measure=misdirection_changes_2, test=partial(equivalent, worse=-1), knowing=True,

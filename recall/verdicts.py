@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from recall.evaluation import curve, emergence
+from recall.interventions import INTERVENTIONS
 from recall.runs import Run
 from recall.summary import cells, dates, kind, order_of, plateaus
 
@@ -206,9 +207,13 @@ def declared(rows: list[dict]) -> pd.DataFrame:
     number = lambda value: "–" if math.isnan(value) else f"{value:.2f}"
     p = lambda value: "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
     return pd.DataFrame([{
-        "test": row["id"], "what is measured": row["statistic"], "rule": row["rule"], "seeds": f"{row['runs']} of {row['seeds']}",
-        "estimate": number(row["estimate"]), "interval": f"{number(row['low'])} to {number(row['high'])}", "p": p(row["p"]), "p (Holm)": p(row["holm"]),
-        "outcome": row["outcome"]} for row in rows])
+        "test": _titled(row["id"], f"{row['statistic'][0].upper()}{row['statistic'][1:]}.<br><em>Passes:</em> {row['rule']}.<br><em>Refuted:</em> {row['refuter']}."), "seeds": f"{row['runs']} of {row['seeds']}",
+        "estimate (interval)": f"{number(row['estimate'])} ({number(row['low'])} to {number(row['high'])})" if not math.isnan(row["estimate"]) else "–",
+        "p": p(row["p"]), "p (Holm)": p(row["holm"]), "outcome": row["outcome"]} for row in rows])
+
+
+def _titled(title: str, words: str) -> str:
+    return f"<strong>{title}</strong><br>{words}"
 
 
 STATUS = {"reproduced": "✓", "answered": "✓", "in part": "◐", "undecided": "◐", "not reproduced": "✗", "not tested": "–"}
@@ -216,10 +221,42 @@ STATUS = {"reproduced": "✓", "answered": "✓", "in part": "◐", "undecided":
 
 def claimed(rows: list[dict]) -> pd.DataFrame:
     """`claims.table` for a page."""
-    return pd.DataFrame([{"claim": row["claim"], "status": f"{STATUS[row['status']]} {row['status']}", "evidence": row["evidence"] or "–",
-                          "refuted by": row["refuter"] or "–"} for row in rows])
+    return pd.DataFrame([{"claim": _titled(row["id"], row["claim"]), "status": _marked(row["status"]), "evidence": row["evidence"].replace("); ", ")<br>") or "–"}
+                         for row in rows])
+
+
+def _marked(status: str) -> str:
+    return f"{STATUS[status]} {status}"
 
 
 def asked(rows: list[dict]) -> pd.DataFrame:
     """`claims.questions` for a page."""
-    return pd.DataFrame([{"question": row["question"], "status": f"{STATUS[row['status']]} {row['status']}", "answer": row["answer"] or "–"} for row in rows])
+    return pd.DataFrame([{"question": row["question"], "status": _marked(row["status"]), "answer": row["answer"].replace("); ", ")<br>") or "–"} for row in rows])
+
+
+def edits(effects: pd.DataFrame) -> pd.DataFrame:
+    """`probes.effects` of one dimension as text for a page: plain error, edited error, interval of the difference."""
+    cell = lambda row, k: (f"{row[f'plain{k}']:.2f} → {row[f'edited{k}']:.2f}"
+                           + ("" if math.isnan(row[f"low{k}"]) else f" ({row[f'low{k}']:+.2f} to {row[f'high{k}']:+.2f})"))
+    return pd.DataFrame([{"intervention": _titled(row["intervention"], INTERVENTIONS[row["intervention"]].question), "1-after": cell(row, 1), "2-after": cell(row, 2)}
+                         for row in effects.to_dict("records")])
+
+
+def norms(effects: dict[int, pd.DataFrame]) -> str:
+    """How much of 2-after-query is matching by norm?  effects: N -> `probes.effects` of one dimension."""
+    lines = []
+    for N, table in effects.items():
+        row = {each["intervention"]: each for each in table.to_dict("records")}
+        equal, swap = row["equal-norm"], row["norm-swap"]
+        score = lambda error: 1 - error * N / (N - 1)
+        change = lambda each, k: f"{each[f'plain{k}']:.2f} to {each[f'edited{k}']:.2f}" + (
+            "" if math.isnan(each[f"low{k}"]) else f" (difference {each[f'low{k}']:+.2f} to {each[f'high{k}']:+.2f})")
+        lines.append(f"* **N = {N}** ({equal['seeds']} seeds). *Equal norms* take 2-after-query from {change(equal, 2)}, its identification score from {score(equal['plain2']):.2f} to "
+                     f"{score(equal['edited2']):.2f}; 1-after-query goes from {change(equal, 1)}. With the *norm of another system*, 2-after-query goes from {change(swap, 2)}.")
+    return "\n".join(lines)
+
+
+def predicted(listed) -> pd.DataFrame:
+    """The registry of interventions as a table for a page."""
+    return pd.DataFrame([{"intervention": _titled(each.name, each.question), "by label": each.label, "by observation": each.observation, "needs": each.applies_to}
+                         for each in listed])

@@ -7,9 +7,10 @@ import nbformat
 import pandas as pd
 import pytest
 
-from recall import claims, costs, runs, study, summary, verdicts
+from recall import claims, costs, probes, runs, study, summary, verdicts
 from recall.book.__main__ import chapters, execute, main
 from recall.book.figure import table_html
+from recall.interventions import INTERVENTIONS
 
 CHANGED = {
     "index": dict(dimension=3, labels=4, systems=4),
@@ -18,6 +19,7 @@ CHANGED = {
     "03_transformer": dict(dimension=2, labels=3, steps=12),
     "04_two_abilities": dict(dimension=4, labels=3, steps=25),
     "05_when": dict(dimension=3, systems=4),
+    "06_which_way": dict(dimension=3, systems=4, intervention="broken-adjacency"),
     "10_claims": dict(level=0.5),
 }
 SOURCES = {path.stem: path for path in chapters()}
@@ -77,7 +79,7 @@ def test_committed_notebook_is_whole(name):
 def test_runs_with_changed_parameters(executed, name):
     notebook = executed(name)
     injected = next(cell for cell in notebook.cells if "injected-parameters" in cell.metadata.get("tags", []))
-    assert all(f"{key} = {value}" in injected.source for key, value in CHANGED[name].items())
+    assert all(f"{key} = {value}" in injected.source.replace('"', "") for key, value in CHANGED[name].items())
 
 
 def test_task_chapter_draws_what_was_asked(executed):
@@ -163,8 +165,8 @@ def bodies(notebook):
     return [html[html.index("<table"):] for html in outputs(notebook, "text/html") if "<table" in html]
 
 
-def made(frame, formats=None):
-    html = table_html(frame, "", formats)
+def made(frame, words=False):
+    html = table_html(frame, "", words=words)
     return html[html.index("<table"):]
 
 
@@ -175,23 +177,38 @@ def test_committed_atlas_chapter_is_that_of_the_committed_runs():
     dates = study.dates(study.curves())
     assert list(outputs(notebook, "text/markdown")) == [verdicts.gap(summary.gaps(atlas)), verdicts.kinds(atlas), verdicts.rescored(dates)]
     tests = claims.outcomes(atlas)
-    declared = [made(verdicts.declared([row for row in tests if row["claim"] == name])) for name in ("two-abilities", "degradation", "two-mechanisms")]
+    declared = [made(verdicts.declared([row for row in tests if row["claim"] == name]), words=True) for name in ("two-abilities", "degradation", "two-mechanisms")]
     assert [table for table in bodies(notebook) if table in declared] == declared
     explorer = embedded(notebook, "recall-figure")[0]
     text = max((d["values"] for d in [explorer["data"], *(layer.get("data", {}) for layer in explorer["layer"])] if isinstance(d.get("values"), str)), key=len)
     assert text == summary.atlas(atlas).to_csv(index=False) and len(text) < 500_000
 
 
+def test_committed_edits_are_those_of_the_table():
+    notebook, probed = nbformat.read(SOURCES["06_which_way"], 4), runs.table("interventions")
+    effects = {N: probes.effects(probed, N).query("dimension == 5") for N in (2, 4)}
+    assert list(outputs(notebook, "text/markdown")) == [verdicts.norms(effects)]
+    near = probes.effects(probed, 2, "nearest").query("dimension == 5")
+    assert bodies(notebook) == [made(each, words=True) for each in (
+        verdicts.predicted(INTERVENTIONS.values()), verdicts.edits(effects[2]), verdicts.edits(near))]
+
+
+def test_edited_prompt_is_the_one_asked_for(executed):
+    text = next(o.text for cell in executed("06_which_way").cells for o in cell.get("outputs", []) if o.output_type == "stream")
+    plain, edited = (line.split() for line in text.splitlines() if line.startswith("start"))
+    assert "broken-adjacency:" in text and len(edited) == len(plain) + 2 and {token[0] for token in plain if token[1:].isdigit()} >= set("abcd")
+
+
 def test_committed_claims_are_those_of_the_committed_runs():
     notebook = nbformat.read(SOURCES["10_claims"], 4)
     atlas = runs.load_all(claims.ATLAS)
-    assert bodies(notebook) == [made(verdicts.claimed(claims.table(atlas))), made(verdicts.declared(claims.outcomes(atlas))),
-                                made(verdicts.asked(claims.questions(atlas)))]
+    assert bodies(notebook) == [made(each, words=True) for each in (
+        verdicts.claimed(claims.table(atlas)), verdicts.declared(claims.outcomes(atlas)), verdicts.asked(claims.questions(atlas)))]
 
 
 def test_claims_chapter_takes_its_level(executed):
     atlas = runs.load_all(claims.ATLAS)
-    assert made(verdicts.declared(claims.outcomes(atlas, 0.5))) in bodies(executed("10_claims"))
+    assert made(verdicts.declared(claims.outcomes(atlas, 0.5)), words=True) in bodies(executed("10_claims"))
 
 
 def test_atlas_chapter_starts_where_it_is_told(executed):

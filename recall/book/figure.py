@@ -7,6 +7,7 @@ import json
 
 import altair as alt
 import ipywidgets
+import pandas as pd
 
 LIVE_WIDTH = 640  # pixels; a widget has no column to fill
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -42,7 +43,12 @@ def embed_json(value) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
 
 
-def table_html(frame, caption: str, formats: dict | None = None) -> str:
-    """A data frame as a scrolling table with a caption; formats: column -> format string or function."""
-    body = frame.to_html(index=False, border=0, na_rep="–", formatters=formats or {}, classes="recall-table", escape=False)
+def table_html(frame, caption: str, formats: dict | None = None, words: bool = False) -> str:
+    """A data frame as a scrolling table with a caption; formats: column -> format string or function.
+
+    words: cells hold sentences (and may hold HTML), so they wrap.
+    """
+    kind = "recall-table recall-words" if words else "recall-table"
+    with pd.option_context("display.max_colwidth", None):
+        body = frame.to_html(index=False, border=0, na_rep="–", formatters=formats or {}, classes=kind, escape=False)
     return f'<figure class="recall-figure recall-scroll" tabindex="0"><figcaption>{caption}</figcaption>{body}</figure>'

@@ -1,0 +1,63 @@
+"""Interventions on finished runs: the table, and what is made of it."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from recall import evaluation, probes, runs, verdicts
+from recall.interventions import INTERVENTIONS
+from recall.needle import needle_prompts
+from recall.predictors import blind_error
+from recall.settings import from_json
+from recall.training import trained_model
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return runs.table("interventions")
+
+
+def test_committed_rows_are_those_of_the_committed_weights(committed):
+    """One run's rows, made again by another route: the evaluation table of one edit."""
+    run = runs.load("haar-n3-l4-fast-0-s1-cd6e8b74")
+    task = from_json(run.config).task
+    rows = committed.query("dimension == 3 and labels == 4 and seed == 1 and predictor == 'model' and needle == 'farthest' and systems == 2")
+    prompts = needle_prompts(task, 2, haystacks=16, traces=64, needle=0, seed=probes.SEED)
+    for name in ("equal-norm", "misdirected", "no-close"):
+        again = evaluation.table(trained_model(run).predict, prompts, task, name).query("event == 'query' and k <= 5")
+        assert rows[rows.intervention == name]["mean"].to_numpy() == pytest.approx(again["mean"].to_numpy(), rel=0.02, abs=2e-3)
+
+
+def test_every_edit_that_can_be_made_is_there(committed):
+    models = committed[committed.predictor == "model"]
+    at = lambda N, needle: set(models[(models.systems == N) & (models.needle == needle)].intervention)
+    assert at(2, "farthest") == set(INTERVENTIONS) - {"no-labels"} and at(2, "nearest") == set(probes.NEAR)
+    assert at(4, "farthest") == at(2, "farthest") - {"unseen-label", "restart"}  # no label is left over
+    assert (models.groupby(["dimension", "seed", "intervention", "needle", "systems"]).k.count() == probes.LAST_K).all()
+
+
+def test_the_two_ways_are_what_they_should_be(committed):
+    ways = committed[(committed.seed == -1) & (committed.needle == "farthest") & (committed.systems == 2)].set_index(["dimension", "predictor", "intervention", "k"])["mean"]
+    for n in (3, 5):
+        assert max(ways[n, "by label", "equal-norm"]) < 1e-3 and max(ways[n, "by observation", "equal-norm"][1:]) < 1e-3
+        assert ways[n, "by observation", "plain", 1] == pytest.approx(blind_error(2), abs=0.1)
+        assert ways[n, "by label", "misdirected", 1] == pytest.approx(2, abs=0.25) and ways[n, "by observation", "misdirected", 2] < 1e-3
+        assert 0.3 < ways[n, "by observation", "synchronised", 2] < 0.7 and ways[n, "by observation", "synchronised", 3] < 0.05
+
+
+def test_effects_by_hand():
+    rows = [dict(dimension=3, labels=4, setting="x", seed=seed, predictor="model", intervention=name, needle="farthest", systems=2, k=k, mean=mean)
+            for seed in range(3) for name, shift in (("plain", 0.0), ("equal-norm", 0.1 * seed)) for k, mean in ((1, 0.2), (2, 0.3 + shift))]
+    (row,) = probes.effects(pd.DataFrame(rows)).to_dict("records")
+    half = stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
+    assert (row["intervention"], row["seeds"], row["plain2"], row["edited2"]) == ("equal-norm", 3, pytest.approx(0.3), pytest.approx(0.4))
+    assert (row["low2"], row["high2"]) == (pytest.approx(0.1 - half), pytest.approx(0.1 + half)) and row["plain1"] == row["edited1"]
+
+
+def test_one_seed_has_no_interval(committed):
+    alone = probes.effects(committed[(committed.dimension == 5) & (committed.seed <= 0)])
+    assert (alone.seeds == 1).all() and alone.low2.isna().all() and "nan" not in verdicts.edits(alone).to_string()
+    assert np.isfinite(alone.edited2).all()
