@@ -132,8 +132,10 @@ def _run(name: str) -> runs.Run:
 
 
 def _probe(options):
-    rows = probes.probe([_run(name) for name in options.RUN])
+    chosen = [_run(name) for name in options.RUN]
+    rows = probes.probe(chosen)
     runs.write_table("interventions", rows)
+    runs.write_table("norm_gaps", probes.norm_gaps(chosen))
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 

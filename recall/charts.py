@@ -338,12 +338,12 @@ def errors_by_systems(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
 def probed(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     """Errors by k under an intervention: a mark per model, lines for the two ways to know the query's system.
 
-    table: `probes.probe`.  start: intervention, dimension, systems and needle shown first.
+    table: `probes.probe` with `led`, the kind of each model.  start: intervention, dimension, systems and needle shown first.
     """
-    marks = ["models, edited prompt", "models, plain prompt"]
+    marks = ["observation-led model", "label-led model", "the same on the plain prompt"]
     ways = ["by label", "by observation"]
-    key = alt.Scale(domain=[*marks, *ways], range=[LOOK_UP, GREY, PURPLE, CONTINUE])
-    table = table[["intervention", "dimension", "systems", "needle", "predictor", "seed", "k", "mean"]].round({"mean": 3})
+    key = alt.Scale(domain=[*marks, *ways], range=[CONTINUE, LOOK_UP, GREY, LOOK_UP, CONTINUE])
+    table = table[["intervention", "dimension", "systems", "needle", "predictor", "led", "seed", "k", "mean"]].round({"mean": 3})
     numbers = {column: "number" for column in table.select_dtypes("number")}
     base = alt.Chart(alt.InlineData(values=table.to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse=numbers)))
     for name in start:
@@ -353,11 +353,24 @@ def probed(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     x = alt.X("k:O", title="k, observations after the query's label", axis=alt.Axis(labelAngle=0))
     y = alt.Y("mean:Q", title="mean squared error", scale=alt.Scale(domain=[0, 2.3], clamp=True))
     colour = alt.Color("what:N", sort=[*marks, *ways], scale=key, legend=alt.Legend(columns=2))
-    shape = alt.Shape("what:N", sort=[*marks, *ways], scale=alt.Scale(domain=[*marks, *ways], range=["circle", "cross", "stroke", "stroke"]), legend=None)
+    shape = alt.Shape("what:N", sort=[*marks, *ways], scale=alt.Scale(domain=[*marks, *ways], range=["square", "circle", "cross", "stroke", "stroke"]), legend=None)
     lines = base.transform_filter(f"{chosen} && datum.predictor != 'model'").transform_calculate(what="datum.predictor").mark_line(strokeWidth=2).encode(
         x=x, y=y, color=colour, strokeDash=alt.StrokeDash("what:N", scale=alt.Scale(domain=ways, range=[[1, 0], [6, 3]]), legend=None))
     points = base.transform_filter(f"datum.predictor == 'model' && ({chosen} || datum.intervention == 'plain')").transform_calculate(
-        what=f"{chosen} ? '{marks[0]}' : '{marks[1]}'").mark_point(size=75, strokeWidth=2, opacity=0.9).encode(
-        x=x, y=y, color=colour, shape=shape, xOffset=alt.XOffset("what:N", sort=marks[::-1], scale=alt.Scale(domain=marks[::-1])),
+        what=f"{chosen} ? datum.led + ' model' : '{marks[2]}'", side="datum.intervention == 'plain' ? 'plain' : 'edited'").mark_point(size=75, strokeWidth=2, opacity=0.9).encode(
+        x=x, y=y, color=colour, shape=shape, xOffset=alt.XOffset("side:N", scale=alt.Scale(domain=["plain", "edited"])),
         tooltip=["what:N", "seed:N", "k:O", alt.Tooltip("mean:Q", format=".3f")])
     return themed(alt.layer(lines, points, _missing(table, start, "this edit cannot be made on such prompts")).add_params(*_pickers(table, start)), 320)
+
+
+def norm_gap(table: pd.DataFrame, dimension: int) -> alt.TopLevelMixin:
+    """Error of 2-after-query by how far the two systems' norms are apart, a line per model.  table: `probes.norm_gaps` with `led`."""
+    pick = choice("dimension", "system dimension n ", sorted(table.dimension.unique().tolist()), dimension)
+    kinds = ["observation-led", "label-led"]
+    chart = alt.Chart(table.round(3)).transform_filter("datum.dimension == pick_dimension").mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=45)).encode(
+        x=alt.X("group:O", title="prompts by distance of the two norms, from closest (1) to farthest (5)", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("error:Q", title="mean squared error of 2-after-query"),
+        color=alt.Color("led:N", scale=alt.Scale(domain=kinds, range=[CONTINUE, LOOK_UP])),
+        strokeDash=alt.StrokeDash("led:N", scale=alt.Scale(domain=kinds, range=[[6, 3], [1, 0]])), detail="seed:N",
+        tooltip=["seed", "led", alt.Tooltip("gap", format=".2f", title="larger norm / smaller"), alt.Tooltip("error", format=".3f")])
+    return themed(chart.add_params(pick), 240)

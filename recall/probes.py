@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from scipy import stats
 
-from recall.evaluation import table
+from recall.evaluation import event_errors, table
 from recall.interventions import INTERVENTIONS
 from recall.needle import needle_prompts
 from recall.predictors import HYPOTHESES
@@ -17,6 +17,10 @@ from recall.training import trained_model
 MODEL = "model"
 NEAR = ("plain", "repeated-label", "broken-adjacency", "no-close", "no-labels")  # what stands right before the query is their point
 LAST_K = 5
+MODELS = ["dimension", "labels", "setting", "seed"]
+LED = 0.5  # of the misdirected error of 2-after-query
+OBSERVATION_LED, LABEL_LED = "observation-led", "label-led"
+GROUPS = 5
 FEW = (8, 16)  # haystacks and traces for the hypotheses, which are slow and nearly without noise
 SEED = 3  # of the prompts; those of training and of the final tables have others
 
@@ -61,21 +65,49 @@ def _errors(predict, task: TaskConfig, counts, haystacks, traces, room) -> pd.Da
     return pd.concat(frames, ignore_index=True)
 
 
-def effects(probed: pd.DataFrame, systems: int = 2, needle: str = "farthest") -> pd.DataFrame:
-    """What each intervention does to 1- and 2-after-query, per task: one row per dimension, labels and intervention.
+def led(probed: pd.DataFrame) -> pd.Series:
+    """Whom each model follows at k = 2 on misdirected prompts (N = 2, farthest needle), by (dimension, labels, setting, seed):
+    `observation-led` if its error there is below 1/2, else `label-led` (by the label it would be near 2)."""
+    chosen = probed.query("predictor == @MODEL and intervention == 'misdirected' and systems == 2 and needle == 'farthest' and k == 2")
+    error = chosen.set_index(MODELS)["mean"]
+    return error.lt(LED).map({True: OBSERVATION_LED, False: LABEL_LED})
 
-    Columns seeds and, for k = 1 and 2: plain{k}, edited{k} (means over seeds of the mean squared error), low{k}, high{k} (95 % t interval
-    of the difference over seeds; nan for fewer than three).
+
+def effects(probed: pd.DataFrame, systems: int = 2, needle: str = "farthest") -> pd.DataFrame:
+    """What each intervention does to 1- and 2-after-query, per task and kind of model: an average over both kinds is neither.
+
+    One row per dimension, labels, kind (`led`) and intervention.  Columns seeds and, for k = 1 and 2: plain{k}, edited{k} (means
+    over seeds of the mean squared error), low{k}, high{k} (95 % t interval of the difference over seeds; nan for fewer than three).
     """
     chosen = probed[(probed.predictor == MODEL) & (probed.systems == systems) & (probed.needle == needle) & (probed.k <= 2)]
-    wide = chosen.pivot_table(index=["dimension", "labels", "setting", "seed"], columns=["intervention", "k"], values="mean")
+    wide = chosen.pivot_table(index=MODELS, columns=["intervention", "k"], values="mean")
+    kinds = led(probed).reindex(wide.index)
     rows = []
-    for (dimension, labels), group in wide.groupby(["dimension", "labels"]):
+    for (dimension, labels, kind), group in wide.groupby([*(wide.index.get_level_values(name) for name in MODELS[:2]), kinds.to_numpy()]):
         for name in (name for name in INTERVENTIONS if name != "plain" and (name, 1) in group and group[name, 1].notna().all()):
-            line = dict(dimension=dimension, labels=labels, intervention=name, seeds=len(group))
+            line = dict(dimension=dimension, labels=labels, kind=kind, intervention=name, seeds=len(group))
             for k in (1, 2):
                 difference = group[name, k] - group["plain", k]
                 low, high = stats.ttest_1samp(difference, 0.0).confidence_interval(0.95) if len(group) > 2 else (float("nan"),) * 2
                 line |= {f"plain{k}": group["plain", k].mean(), f"edited{k}": group[name, k].mean(), f"low{k}": low, f"high{k}": high}
             rows.append(line)
+    return pd.DataFrame(rows)
+
+
+def norm_gaps(runs: list[Run], haystacks: int = 32, traces: int = 64) -> pd.DataFrame:
+    """Error of 2-after-query on *plain* prompts of 2 systems, by how far the norms of the two are apart.
+
+    Prompts of a run are sorted by |log(norm of one / norm of the other)| and cut into GROUPS equal groups, 1 the closest.
+    Columns dimension, labels, setting, seed, group, gap (mean ratio of the larger norm to the smaller), error (mean).
+    """
+    rows = []
+    for run in runs:
+        config = from_json(run.config)
+        prompts = needle_prompts(config.task, 2, haystacks=haystacks, traces=traces, seed=SEED)
+        error = event_errors(trained_model(run).predict(prompts.inputs), prompts, config.task)["query"][1].flatten()
+        norm = prompts.systems.x0.norm(dim=-1)[prompts.segments.system[:, :2]]
+        gap = (norm[:, 0] / norm[:, 1]).log().abs()
+        for group, index in enumerate(gap.argsort().chunk(GROUPS), start=1):
+            rows.append(dict(dimension=config.task.dimension, labels=config.task.labels, setting=config.setting, seed=config.seed, group=group,
+                             gap=gap[index].exp().mean().item(), error=error[index].mean().item()))
     return pd.DataFrame(rows)

@@ -243,16 +243,28 @@ def edits(effects: pd.DataFrame) -> pd.DataFrame:
 
 
 def norms(effects: dict[int, pd.DataFrame]) -> str:
-    """How much of 2-after-query is matching by norm?  effects: N -> `probes.effects` of one dimension."""
+    """How much of 2-after-query is matching by norm?  effects: N -> `probes.effects`; kinds with a single model are left out."""
     lines = []
+    change = lambda row, k: f"{row[f'plain{k}']:.2f} to {row[f'edited{k}']:.2f}" + (
+        "" if math.isnan(row[f"low{k}"]) else f" (difference {row[f'low{k}']:+.2f} to {row[f'high{k}']:+.2f})")
     for N, table in effects.items():
-        row = {each["intervention"]: each for each in table.to_dict("records")}
-        equal, swap = row["equal-norm"], row["norm-swap"]
-        score = lambda error: 1 - error * N / (N - 1)
-        change = lambda each, k: f"{each[f'plain{k}']:.2f} to {each[f'edited{k}']:.2f}" + (
-            "" if math.isnan(each[f"low{k}"]) else f" (difference {each[f'low{k}']:+.2f} to {each[f'high{k}']:+.2f})")
-        lines.append(f"* **N = {N}** ({equal['seeds']} seeds). *Equal norms* take 2-after-query from {change(equal, 2)}, its identification score from {score(equal['plain2']):.2f} to "
-                     f"{score(equal['edited2']):.2f}; 1-after-query goes from {change(equal, 1)}. With the *norm of another system*, 2-after-query goes from {change(swap, 2)}.")
+        for (dimension, kind), group in table[table.seeds > 1].groupby(["dimension", "kind"], sort=True):
+            row = {each["intervention"]: each for each in group.to_dict("records")}
+            equal, swap, level = row["equal-norm"], row["norm-swap"], (N - 1) / N
+            lines.append(f"* **n = {dimension}, N = {N}, {equal['seeds']} {kind} models.** Equal norms take 2-after-query from {change(equal, 2)}, its identification score from "
+                         f"{1 - equal['plain2'] / level:.2f} to {1 - equal['edited2'] / level:.2f}; 1-after-query from {change(equal, 1)}. The norm of another system takes 2-after-query from {change(swap, 2)}.")
+    return "\n".join(lines)
+
+
+def closeness(gaps: pd.DataFrame) -> str:
+    """2-after-query where norms are closest and farthest, from `probes.norm_gaps` with `led`."""
+    lines = []
+    for (dimension, kind), group in gaps.groupby(["dimension", "led"]):
+        if group.seed.nunique() > 1:
+            first, last = (group[group.group == g] for g in (group.group.min(), group.group.max()))
+            worse = int((first.error.to_numpy() > last.error.to_numpy()).sum())
+            lines.append(f"* **n = {dimension}, {kind} models**: {first.error.mean():.2f} in the fifth of prompts whose norms are closest, {last.error.mean():.2f} in the fifth where they are "
+                         f"farthest apart; worse when close in {worse} of {len(first)} models.")
     return "\n".join(lines)
 
 

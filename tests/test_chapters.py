@@ -186,17 +186,17 @@ def test_committed_atlas_chapter_is_that_of_the_committed_runs():
 
 def test_committed_edits_are_those_of_the_table():
     notebook, probed = nbformat.read(SOURCES["06_which_way"], 4), runs.table("interventions")
-    effects = {N: probes.effects(probed, N).query("dimension == 5") for N in (2, 4)}
-    assert list(outputs(notebook, "text/markdown")) == [verdicts.norms(effects)]
-    near = probes.effects(probed, 2, "nearest").query("dimension == 5")
-    assert bodies(notebook) == [made(each, words=True) for each in (
-        verdicts.predicted(INTERVENTIONS.values()), verdicts.edits(effects[2]), verdicts.edits(near))]
+    effects = {N: probes.effects(probed, N) for N in (2, 4)}
+    gaps = runs.table("norm_gaps").merge(probes.led(probed).rename("led").reset_index(), on=probes.MODELS)
+    assert list(outputs(notebook, "text/markdown")) == [verdicts.norms(effects), verdicts.closeness(gaps)]
+    chosen = [each.query("dimension == 5 and kind == 'observation-led'") for each in (effects[2], probes.effects(probed, 2, "nearest"))]
+    assert bodies(notebook) == [made(each, words=True) for each in (verdicts.predicted(INTERVENTIONS.values()), *map(verdicts.edits, chosen))]
 
 
 def test_edited_prompt_is_the_one_asked_for(executed):
     text = next(o.text for cell in executed("06_which_way").cells for o in cell.get("outputs", []) if o.output_type == "stream")
-    plain, edited = (line.split() for line in text.splitlines() if line.startswith("start"))
-    assert "broken-adjacency:" in text and len(edited) == len(plain) + 2 and {token[0] for token in plain if token[1:].isdigit()} >= set("abcd")
+    plain, edited = (prompt.split() for prompt in text.removeprefix("plain:").split("broken-adjacency:"))
+    assert plain[0] == edited[0] == "start" and len(edited) == len(plain) + 2 and {token[0] for token in plain if token[1:].isdigit()} >= set("abcd")
 
 
 def test_committed_claims_are_those_of_the_committed_runs():

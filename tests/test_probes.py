@@ -49,9 +49,13 @@ def test_the_two_ways_are_what_they_should_be(committed):
 
 
 def test_effects_by_hand():
-    rows = [dict(dimension=3, labels=4, setting="x", seed=seed, predictor="model", intervention=name, needle="farthest", systems=2, k=k, mean=mean)
-            for seed in range(3) for name, shift in (("plain", 0.0), ("equal-norm", 0.1 * seed)) for k, mean in ((1, 0.2), (2, 0.3 + shift))]
-    (row,) = probes.effects(pd.DataFrame(rows)).to_dict("records")
+    wrong = [dict(dimension=3, labels=4, setting="x", seed=seed, predictor="model", intervention="misdirected", needle="farthest", systems=2, k=k, mean=1.9 if k == 1 or seed == 3 else 0.1)
+             for seed in range(4) for k in (1, 2)]
+    rows = wrong + [dict(dimension=3, labels=4, setting="x", seed=seed, predictor="model", intervention=name, needle="farthest", systems=2, k=k, mean=mean)
+            for seed in range(4) for name, shift in (("plain", 0.0), ("equal-norm", 0.1 * seed)) for k, mean in ((1, 0.2), (2, 0.3 + shift))]
+    table = probes.effects(pd.DataFrame(rows))
+    assert table.groupby("kind").seeds.first().to_dict() == {"label-led": 1, "observation-led": 3}
+    (row,) = table.query("kind == 'observation-led' and intervention == 'equal-norm'").to_dict("records")
     half = stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
     assert (row["intervention"], row["seeds"], row["plain2"], row["edited2"]) == ("equal-norm", 3, pytest.approx(0.3), pytest.approx(0.4))
     assert (row["low2"], row["high2"]) == (pytest.approx(0.1 - half), pytest.approx(0.1 + half)) and row["plain1"] == row["edited1"]
@@ -59,5 +63,17 @@ def test_effects_by_hand():
 
 def test_one_seed_has_no_interval(committed):
     alone = probes.effects(committed[(committed.dimension == 5) & (committed.seed <= 0)])
-    assert (alone.seeds == 1).all() and alone.low2.isna().all() and "nan" not in verdicts.edits(alone).to_string()
+    assert len(alone) and (alone.seeds == 1).all() and alone.low2.isna().all() and "nan" not in verdicts.edits(alone).to_string()
     assert np.isfinite(alone.edited2).all()
+
+
+def test_norm_gaps_are_those_of_the_committed_weights():
+    """By another route: the mean over groups is the error on all prompts; the closest norms are the closest."""
+    table = runs.table("norm_gaps")
+    run = runs.load("haar-n3-l4-fast-0-s1-cd6e8b74")
+    task = from_json(run.config).task
+    rows = table.query("dimension == 3 and seed == 1")
+    prompts = needle_prompts(task, 2, haystacks=32, traces=64, seed=probes.SEED)
+    again = evaluation.table(trained_model(run).predict, prompts, task).query("event == 'query' and k == 2")["mean"].iloc[0]
+    assert rows.error.mean() == pytest.approx(again, rel=0.03) and len(rows) == probes.GROUPS
+    assert (rows.gap.diff().dropna() > 0).all() and 1 < rows.gap.iloc[0] < 1.3 and rows.gap.iloc[-1] > 2
