@@ -176,8 +176,9 @@ def gap(table: pd.DataFrame) -> str:
     late = int((table.seeds - table["reached 1-after"]).sum())
     text = f"Going on came first in {first} of {seeds} runs, in {len(table)} cells; in {late} beginning again had not emerged when the run ended."
     if len(known):
-        text += (f" In the {len(known)} cells with three seeds or more that all reached both, beginning again took {known.ratio.min():.1f} to {known.ratio.max():.1f} times as many "
-                 "examples (geometric means): the gap is not one number. Cells with a seed that did not get there are left out of this range; their ratios are larger, or unknown.")
+        span = f"{known.ratio.min():.1f}" + (f" to {known.ratio.max():.1f}" if len(known) > 1 else "")
+        text += (f" Where three seeds or more all reached both ({len(known)} of {len(table)} cells), beginning again took {span} times as many examples (geometric mean). "
+                 "A cell with a seed that did not get there is left out; its ratio is larger, or unknown.")
     return text
 
 
