@@ -294,7 +294,7 @@ def atlas(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     words = words.transform_calculate(text=(
         f"['Going on: ' + datum.gone + ' of ' + datum.seeds + ' seeds, median ' + {thousand('go_on')}, "
         f"'Beginning again: ' + datum.begun + ' of ' + datum.seeds + ', median ' + {thousand('begin')}, "
-        "'Going on first in ' + datum.first + ' of ' + datum.seeds + (datum.begin < 1e9 && datum.go_on < 1e9 ? ', median ratio of dates ' + format(datum.ratio, '.1f') : '')]"
+        "'Going on first: ' + datum.first + ' of ' + datum.seeds + (datum.begin < 1e9 && datum.go_on < 1e9 ? ', median ratio ' + format(datum.ratio, '.1f') : '')]"
     )).mark_text(align="left", baseline="top", fontSize=13, lineHeight=17).encode(x=alt.value(0), y=alt.value(-84), text="text:N")
     return themed(alt.layer(rule, lines, points, words, _missing(table, start)).add_params(*controls), 320)
 

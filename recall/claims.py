@@ -247,11 +247,11 @@ def evidence(row: dict) -> str:
         return f"{row['id']}: undecided, {row['runs']} of {row['seeds']} seeds can tell ({LEAST} are needed)"
     level = 90 if "90 %" in row["refuter"] else 95
     return (f"{row['id']}: {row['outcome']}, {row['estimate']:.2f} ({level} % interval {row['low']:.2f} to {row['high']:.2f}, {row['runs']} of {row['seeds']} seeds; "
-            f"p = {_p(row['p'])}, by Holm {_p(row['holm'])})")
+            f"p {_p(row['p'])}, by Holm {_p(row['holm'])})")
 
 
 def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def table(finished: list[Run], level: float = LEVEL) -> list[dict]:

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 from scipy.stats import binomtest
 
+from recall.claims import evidence
 from recall.evaluation import curve, emergence
 from recall.interventions import INTERVENTIONS
 from recall.runs import Run
@@ -211,6 +212,11 @@ def declared(rows: list[dict]) -> pd.DataFrame:
         "test": _titled(row["id"], f"{row['statistic'][0].upper()}{row['statistic'][1:]}.<br><em>Passes:</em> {row['rule']}.<br><em>Refuted:</em> {row['refuter']}."), "seeds": f"{row['runs']} of {row['seeds']}",
         "estimate (interval)": f"{number(row['estimate'])} ({number(row['low'])} to {number(row['high'])})" if not math.isnan(row["estimate"]) else "–",
         "p": p(row["p"]), "p (Holm)": p(row["holm"]), "outcome": row["outcome"]} for row in rows])
+
+
+def outcome(rows: list[dict]) -> str:
+    """The outcomes of some declared tests in a sentence."""
+    return "**Verdict.** " + "; ".join(evidence(row) for row in rows) + "."
 
 
 def _titled(title: str, words: str) -> str:

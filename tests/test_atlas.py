@@ -38,9 +38,9 @@ def expected(group, systems, measure, threshold):
     late = lambda date: math.inf if math.isnan(date) else date
     first = sum(late(two) < late(one) for one, two in zip(when[1], when[2]))
     lines = [f"Going on: {there[2]} of {len(group)} seeds, median {digits(middle[2])}", f"Beginning again: {there[1]} of {len(group)}, median {digits(middle[1])}",
-             f"Going on first in {first} of {len(group)}"]
+             f"Going on first: {first} of {len(group)}"]
     if not math.isnan(middle[1]) and not math.isnan(middle[2]):
-        lines[2] += f", median ratio of dates {np.median([late(one) / late(two) for one, two in zip(when[1], when[2])]):.1f}"
+        lines[2] += f", median ratio {np.median([late(one) / late(two) for one, two in zip(when[1], when[2])]):.1f}"
     return lines
 
 
