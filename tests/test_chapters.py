@@ -181,7 +181,7 @@ def test_committed_atlas_chapter_is_that_of_the_committed_runs():
     declared = [made(verdicts.declared([row for row in tests if row["claim"] == name]), words=True) for name in ("two-abilities", "degradation", "two-mechanisms")]
     assert [table for table in bodies(notebook) if table in declared] == declared
     explorer = embedded(notebook, "recall-figure")[0]
-    text = max((d["values"] for d in [explorer["data"], *(layer.get("data", {}) for layer in explorer["layer"])] if isinstance(d.get("values"), str)), key=len)
+    text = max((data for data in explorer["datasets"].values() if isinstance(data, str)), key=len)
     assert text == summary.atlas(atlas).to_csv(index=False) and len(text) < 500_000
 
 
