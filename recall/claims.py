@@ -74,7 +74,7 @@ def above(values: list[float]) -> Result:
 
 
 def equivalent(values: list[float], margin: float = MARGIN, worse: int = 0) -> Result:
-    """Two one-sided t tests: the mean over runs lies within +-margin.  Interval: 90 %, the one that must lie inside.
+    """Two one-sided t tests: the mean over runs lies within ±margin.  Interval: 90 %, the one that must lie inside.
 
     worse: 1 if only a mean above the margin refutes, -1 if only one below its negative, 0 for both.
     """
@@ -176,7 +176,7 @@ ORDER = dict(
 DEAF = dict(
     claim="two-mechanisms", measure=label_index_2, test=partial(equivalent, worse=1), knowing=True,
     statistic="label index of 2-after-query under a misdirected label (0: the observation decides, 1: the label), mean over seeds that look labels up",
-    rule=f"within +-{MARGIN} of 0, two one-sided t tests",
+    rule=f"within ±{MARGIN} of 0, two one-sided t tests",
     refuter=f"90 % interval above {MARGIN}: the label has a say in what observations alone can tell",
 )
 TESTS = (
@@ -190,13 +190,13 @@ TESTS = (
     Test("deaf-5", dimension=5, **DEAF),
     Test("unchanged-5", claim="two-mechanisms", dimension=5, measure=misdirection_changes_2, test=partial(equivalent, worse=-1), knowing=True,
          statistic="identification score of 2-after-query with a misdirected label less that with the right one (N = 2), mean over seeds that look labels up",
-         rule=f"within +-{MARGIN} of 0, two one-sided t tests", refuter=f"90 % interval below -{MARGIN}: the wrong label costs more than that"),
+         rule=f"within ±{MARGIN} of 0, two one-sided t tests", refuter=f"90 % interval below -{MARGIN}: the wrong label costs more than that"),
     Test("degrades-5", claim="degradation", dimension=5, measure=grows_with_systems, test=above, knowing=True,
          statistic="growth of the mean squared error from N = 2 to N = 4, of 2-after-query less that of 1-after-query, mean over seeds that look labels up",
          rule="above 0, one-sided t test", refuter="95 % interval below 0: the error of 1-after-query grows more"),
     Test("flat-5", claim="degradation", dimension=5, measure=begins_alike, test=equivalent, knowing=True,
          statistic="mean squared error of 1-after-query at N = 4 less that at N = 2, mean over seeds that look labels up",
-         rule=f"within +-{MARGIN} of 0, two one-sided t tests", refuter=f"90 % interval beyond +-{MARGIN}"),
+         rule=f"within ±{MARGIN} of 0, two one-sided t tests", refuter=f"90 % interval beyond ±{MARGIN}"),
 )
 
 # id: what the study says (facts section 0)
