@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -230,7 +231,8 @@ def test_bad_scheduler_and_workers(recipe, tmp_path):
             sweep.run(configs, tmp_path / "x", scheduler="abc")
 
         with pytest.raises(ValueError, match="scheduler must be the address"):
-            asyncio.run(in_a_notebook())
+            with ThreadPoolExecutor(1) as thread:  # the browser tests leave a loop in this one
+                thread.submit(lambda: asyncio.run(in_a_notebook())).result()
         assert "IO loop" not in [thread.name for thread in threading.enumerate()]  # a client left open can hold up the next for ever
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address=None) as cluster:
