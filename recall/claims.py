@@ -26,7 +26,7 @@ from scipy import stats
 from recall import runs
 from recall.evaluation import THRESHOLD, curve, emergence
 from recall.runs import Run
-from recall.summary import cells, dates, kind, order_of
+from recall.summary import cells, kind, order_of
 from recall.task import check
 
 LEVEL = 0.05

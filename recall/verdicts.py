@@ -255,10 +255,10 @@ def norms(effects: dict[int, pd.DataFrame]) -> str:
     change = lambda row, k: f"{row[f'plain{k}']:.2f} to {row[f'edited{k}']:.2f}" + (
         "" if math.isnan(row[f"low{k}"]) else f" (difference {row[f'low{k}']:+.2f} to {row[f'high{k}']:+.2f})")
     for N, table in effects.items():
-        for (dimension, kind), group in table[table.seeds > 1].groupby(["dimension", "kind"], sort=True):
+        for (dimension, led), group in table[table.seeds > 1].groupby(["dimension", "kind"], sort=True):
             row = {each["intervention"]: each for each in group.to_dict("records")}
             equal, swap, level = row["equal-norm"], row["norm-swap"], (N - 1) / N
-            lines.append(f"* **n = {dimension}, N = {N}, {equal['seeds']} {kind} models.** Equal norms take 2-after-query from {change(equal, 2)}, its identification score from "
+            lines.append(f"* **n = {dimension}, N = {N}, {equal['seeds']} {led} models.** Equal norms take 2-after-query from {change(equal, 2)}, its identification score from "
                          f"{1 - equal['plain2'] / level:.2f} to {1 - equal['edited2'] / level:.2f}; 1-after-query from {change(equal, 1)}. The norm of another system takes 2-after-query from {change(swap, 2)}.")
     return "\n".join(lines)
 
@@ -266,11 +266,11 @@ def norms(effects: dict[int, pd.DataFrame]) -> str:
 def closeness(gaps: pd.DataFrame) -> str:
     """2-after-query where norms are closest and farthest, from `probes.norm_gaps` with `led`."""
     lines = []
-    for (dimension, kind), group in gaps.groupby(["dimension", "led"]):
+    for (dimension, led), group in gaps.groupby(["dimension", "led"]):
         if group.seed.nunique() > 1:
             first, last = (group[group.group == g] for g in (group.group.min(), group.group.max()))
             worse = int((first.error.to_numpy() > last.error.to_numpy()).sum())
-            lines.append(f"* **n = {dimension}, {kind} models**: {first.error.mean():.2f} in the fifth of prompts whose norms are closest, {last.error.mean():.2f} in the fifth where they are "
+            lines.append(f"* **n = {dimension}, {led} models**: {first.error.mean():.2f} in the fifth of prompts whose norms are closest, {last.error.mean():.2f} in the fifth where they are "
                          f"farthest apart; worse when close in {worse} of {len(first)} models.")
     return "\n".join(lines)
 
