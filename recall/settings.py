@@ -30,6 +30,8 @@ class TrainingConfig:
     which both rates fall linearly to 0 (1 keeps them constant).  weight_decay: of AdamW.  clip: global gradient norm.
     evaluate_every: steps between evaluations.  momentum: Muon's.  beta2: AdamW's second.
     patience: end the run once every ability has been there for that many evaluations in a row (0: train all steps).
+    weight_first, weight_second, weight_later, weight_initial: in the loss, of the observations 1, 2 and more after a query and
+    of those in segments that do not resume; 0 knocks them out.
     """
 
     optimiser: str = "muon"
@@ -45,6 +47,10 @@ class TrainingConfig:
     momentum: float = later(0.95)
     beta2: float = later(0.999)
     patience: int = later(0)
+    weight_first: float = later(1.0)
+    weight_second: float = later(1.0)
+    weight_later: float = later(1.0)
+    weight_initial: float = later(1.0)
 
     def __post_init__(self):
         check("optimiser", self.optimiser in ("muon", "adamw"), "muon or adamw", self.optimiser)
@@ -56,8 +62,16 @@ class TrainingConfig:
             check(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
         for name in ("momentum", "beta2"):
             check(name, 0 <= getattr(self, name) < 1, "0 to below 1", getattr(self, name))
+        for name in ("weight_first", "weight_second", "weight_later", "weight_initial"):
+            check(name, 0 <= getattr(self, name) < math.inf and max(self.weights) > 0,
+                  "at least 0 and finite, one of the four above 0", getattr(self, name))
         check("decay_from", 0 <= self.decay_from <= 1, "0 to 1", self.decay_from)
         check("weight_decay", self.weight_decay >= 0, "at least 0", self.weight_decay)
+
+    @property
+    def weights(self) -> tuple[float, float, float, float]:
+        """Of observations that are not after a query, and 1, 2 and more after one."""
+        return self.weight_initial, self.weight_first, self.weight_second, self.weight_later
 
     def rate(self, step: int) -> float:
         """Factor on the learning rates at a step: warm-up, then constant, then linear to 0."""

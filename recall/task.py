@@ -162,23 +162,33 @@ def lay_out(segments: Segments, observations: Tensor, labels: int, rows: int) ->
     symbolic records and come through here.
     """
     B, n = len(segments.start), observations.shape[-1]
-    row = torch.arange(rows, device=segments.start.device).expand(B, rows)
-    s = torch.searchsorted(segments.start.contiguous(), row.contiguous(), right=True) - 1  # [B, rows] segment of a row
-    before = s < 0  # the start row
-    s = s.clamp(min=0)
-    at = row - segments.start.gather(1, s)  # 0 on the open label
+    s, at = _whereabouts(segments, rows)
     length, label = segments.length.gather(1, s), segments.label.gather(1, s)
-    close = (at == length + 1) & ~before
-    opens = (at == 0) & ~close & ~before
+    close = (at >= 0) & (at == length + 1)
+    opens = (at == 0) & ~close
     payload = (at >= 1) & (at <= length)
     time = (segments.first.gather(1, s) + at - 1).clamp(0, observations.shape[1] - 1)
 
-    tokens = torch.zeros(B, rows, 2 * labels + 2 + n, device=row.device, dtype=observations.dtype)
+    tokens = torch.zeros(B, rows, 2 * labels + 2 + n, device=at.device, dtype=observations.dtype)
     tokens.scatter_(2, (2 * label + close).unsqueeze(-1), ((opens | close) * LABEL_VALUE).to(tokens.dtype).unsqueeze(-1))
     tokens[:, 0, 2 * labels] = LABEL_VALUE
     tokens[..., 2 * labels + 1] = payload.to(tokens.dtype)
     tokens[..., -n:] = observations[segments.system.gather(1, s), time] * payload.unsqueeze(-1)
     return tokens
+
+
+def _whereabouts(segments: Segments, rows: int) -> tuple[Tensor, Tensor]:
+    """[B, rows] the segment of each row, and how far behind that segment's open label it stands; -1 for the start row."""
+    row = torch.arange(rows, device=segments.start.device).expand(len(segments.start), rows)
+    s = torch.searchsorted(segments.start.contiguous(), row.contiguous(), right=True) - 1
+    return s.clamp(min=0), torch.where(s < 0, -1, row - segments.start.gather(1, s.clamp(min=0)))
+
+
+def after_query(batch: Batch) -> Tensor:
+    """[B, T] k where the next row holds the k-th observation of a resumed segment, 0 elsewhere."""
+    s, at = _whereabouts(batch.segments, batch.mask.shape[1])
+    resumed = batch.segments.first.gather(1, s) > 0
+    return (at + 1) * (batch.mask & resumed)
 
 
 def resume_times(system: Tensor, length: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from recall.evaluation import THRESHOLD, Evaluator, table
 from recall.model import GPT
 from recall.needle import needle_prompts
 from recall.settings import RunConfig, TrainingConfig, from_json, to_json
-from recall.task import Batch, Task, check, stream
+from recall.task import Batch, Task, after_query, check, stream
 
 SAVE_SECONDS = 30.0  # most training time that a kill can lose
 FINAL_HAYSTACKS, FINAL_TRACES = 40, 100  # final tables; the study: 50 x 1000 (facts 4.1)
@@ -39,10 +39,13 @@ class Busy(ValueError):
     """Another process is training in that folder."""
 
 
-def loss_of(model: GPT, batch: Batch) -> Tensor:
-    """Sum of squared errors over the rows whose next row is an observation, divided by their number."""
+def loss_of(model: GPT, batch: Batch, weights: tuple[float, ...] = (1, 1, 1, 1)) -> Tensor:
+    """Mean squared error over the rows whose next row is an observation, weighted by what that is: see TrainingConfig.weights."""
     squared = (model(batch.inputs) - batch.targets).square().sum(-1)
-    return (squared * batch.mask).sum() / batch.mask.sum()
+    weight = batch.mask
+    if set(weights) != {1}:
+        weight = weight * torch.tensor(weights, device=weight.device)[after_query(batch).clamp(max=3)]
+    return (squared * weight).sum() / weight.sum()
 
 
 def optimisers(model: GPT, config: TrainingConfig) -> list[torch.optim.Optimizer]:
@@ -62,7 +65,7 @@ def optimisers(model: GPT, config: TrainingConfig) -> list[torch.optim.Optimizer
 def step(model, optimisers, batch: Batch, config: TrainingConfig, index: int, precision=nullcontext()) -> float:
     """One training step, the `index`-th; returns the loss.  `model` may be a compiled one."""
     with precision:
-        loss = loss_of(model, batch)
+        loss = loss_of(model, batch, config.weights)
     for optimiser in optimisers:
         optimiser.zero_grad()
         for group in optimiser.param_groups:

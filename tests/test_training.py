@@ -13,7 +13,7 @@ import torch
 
 from recall import costs, runs, settings, summary, training
 from recall.evaluation import EvaluationConfig
-from recall.task import Task, TaskConfig
+from recall.task import Task, TaskConfig, after_query
 from recall.settings import TrainingConfig
 
 
@@ -38,6 +38,36 @@ def test_loss_by_hand():
     assert training.loss_of(model, batch).item() == pytest.approx(25)  # a squared norm, not a mean over dimensions
     half = lambda tokens: batch.targets + torch.tensor([3.0, 4.0]) * ~batch.mask.unsqueeze(-1)
     assert training.loss_of(half, batch).item() == 0  # masked rows do not count
+
+
+def test_weighted_loss_by_hand():
+    """A model that errs by 1, 2, 3 and 4 where the next row is initial, and 1, 2 and more after a query."""
+    batch = Task(TaskConfig.compact(2, 2), 0).sample_batch(0, 3)
+    k = torch.zeros(batch.mask.shape, dtype=torch.long)  # counted along each trace, without the segment records' arithmetic
+    for trace, records in enumerate(zip(*(column.tolist() for column in vars(batch.segments).values()))):
+        for system, label, start, length, first in zip(*records):
+            for i in range(max(length, 0)):
+                if start + i < k.shape[1]:
+                    k[trace, start + i] = i + 1 if first > 0 else 0
+    k = (k * batch.mask).clamp(max=3)
+    model = lambda tokens: batch.targets + (k + 1.0).unsqueeze(-1) * torch.tensor([1.0, 0.0])
+    count = [int(((k == i) & batch.mask).sum()) for i in range(4)]
+    assert min(count) > 0
+    for weights in [(1, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 0), (0, 1, 1, 0), (1, 16, 1, 1)]:
+        total = sum(w * c * (i + 1) ** 2 for i, (w, c) in enumerate(zip(weights, count)))
+        assert training.loss_of(model, batch, weights).item() == pytest.approx(total / sum(w * c for w, c in zip(weights, count)))
+
+
+def test_what_is_knocked_out_moves_no_weight():
+    """With only 1-after-query in the loss, no other target has a gradient."""
+    config = tiny(weight_second=0.0, weight_later=0.0, weight_initial=0.0)
+    batch, model = Task(config.task, 0).sample_batch(0, 3), training.build_model(config)
+    predictions = model(batch.inputs).detach().requires_grad_()
+    training.loss_of(lambda tokens: predictions, batch, config.training.weights).backward()
+    moved = predictions.grad.abs().sum(-1) > 0
+    assert moved.any() and (after_query(batch)[moved] == 1).all()
+    with pytest.raises(ValueError, match="weight_first must be at least 0 and finite, one of the four above 0"):
+        TrainingConfig(weight_first=0.0, weight_second=0.0, weight_later=0.0, weight_initial=0.0)
 
 
 @pytest.mark.parametrize("optimiser", ["muon", "adamw"])
