@@ -104,6 +104,30 @@ def label_index(predictions: Tensor, prompts: Prompts) -> list[dict[str, float]]
     return result
 
 
+def pointing(predictions: Tensor, prompts: Prompts, ridge: float = 1e-6) -> Tensor:
+    """[K, N] where the answers point: weight of what each system of the haystack would do next, for k = 1..K.
+
+    Least squares, pooled over prompts, of the predictions on every system's next state: at k = 1 its own next state, from k = 2
+    its map applied to the state just observed.  The label's system may also go on unseen (U^k x): that counts as its own.
+    ridge: per prompt, shares out what columns have in common.  Needs a family whose state is observed.
+    """
+    s, N, K = prompts.segments, prompts.count, prompts.targets.shape[1] - prompts.query_row
+    A, index = prompts.systems.A[s.system[:, :N]].double(), s.system[:, :N]  # [B, N, n, n]
+    own = prompts.observations[index.unsqueeze(-1), (s.first + s.length)[:, :N, None] + torch.arange(K)].double()  # [B, N, K, n] going on unseen
+    named = s.label[:, :N] == s.label[:, -1:]  # [B, N]
+    rows = slice(prompts.query_row, prompts.query_row + K)
+    observed, answer = prompts.targets[:, rows].double(), predictions[:, rows].double()
+    weights = []
+    for k in range(K):
+        would = own[:, :, k] if k == 0 else (A @ observed[:, None, k - 1, :, None]).squeeze(-1)  # [B, N, n]
+        alone = (own[:, :, k] * named.unsqueeze(-1)).sum(1, keepdim=True) * (k > 0)
+        X = torch.cat([would, alone], 1).transpose(1, 2).reshape(-1, N + 1)  # [B * n, N + 1]
+        gram = X.T @ X + ridge * len(predictions) * torch.eye(N + 1, dtype=X.dtype)
+        solved = torch.linalg.solve(gram, X.T @ answer[:, k].reshape(-1))
+        weights.append(solved[:N] + solved[N] * named.double().mean(0))
+    return torch.stack(weights)
+
+
 def table(predict: Predict, prompts: Prompts, config: TaskConfig, condition: str = "plain") -> pd.DataFrame:
     """One row per event and k: mean, median (over traces, then over haystacks), quartiles over haystacks, score.
 

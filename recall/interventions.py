@@ -64,7 +64,7 @@ def _misdirected(prompts, config):
 
 
 def _unseen_label(prompts, config):
-    return _label(prompts, config, _unused(prompts, config))
+    return _label(prompts, config, unused(prompts, config))
 
 
 def _one_label(prompts, config):
@@ -221,7 +221,7 @@ def _label(prompts, config, query: Tensor):
     return edit(prompts, config, label=label)
 
 
-def _unused(prompts, config) -> Tensor:
+def unused(prompts, config) -> Tensor:
     """[B] a label that the prompt does not hold: the next one after the needle's."""
     check("labels", config.labels > prompts.count, f"more than systems ({prompts.count}): every label is used", config.labels)
     order = (prompts.segments.label[:, -1:] + torch.arange(1, config.labels, device=prompts.tokens.device)) % config.labels

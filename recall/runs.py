@@ -7,7 +7,8 @@ A run folder holds
     final.csv            the same columns on a larger set, at the end, with the published weights
     final.safetensors    the published model: weights rounded to half precision
     manifest.json        SHA-256 of the files above, command, seconds, threads, versions
-    checkpoints/, resume.safetensors    a local cache, not committed
+    checkpoints/         step-000300.safetensors, …: a cache, committed (half precision) only where the playground shows it
+    resume.safetensors   a local cache, not committed
 
 Of a run that matters for its tables only, a copy without the weights may be kept (`keep`): the manifest says so.
 
@@ -53,12 +54,27 @@ class Run:
         """Whether its weights are there; else only its tables were kept."""
         return WEIGHTS not in self.manifest.get("left_out", ())
 
-    def weights(self) -> dict[str, Tensor]:
-        """The published (half-precision) weights in single precision; ValueError where only the tables were kept."""
+    @property
+    def steps(self) -> list[int]:
+        """Training steps of which the weights are there, the last one among them."""
+        earlier = [int(path.stem.removeprefix("step-")) for path in (self.folder / "checkpoints").glob("step-*.safetensors")]
+        last = [int(self.history.step.max())] if self.whole else []
+        return sorted({*earlier, *last})
+
+    def weights(self, step: int | None = None) -> dict[str, Tensor]:
+        """The published (half-precision) weights in single precision, or those of an earlier step; ValueError where they are not there."""
+        if step is not None and step != self.history.step.max():
+            if step not in self.steps:
+                raise ValueError(f"step must be one of {', '.join(map(str, self.steps))} for {self.name}, not {step!r}")
+            return {name: tensor.float() for name, tensor in load_tensors(checkpoint_path(self.folder, step))[0].items()}
         if not self.whole:
             raise ValueError(f"run must have its weights, but of {self.name} only the tables were kept; to train it again: "
                              f"python -m recall train --config {self.folder / 'config.json'} --out _runs/{self.name}")
         return {name: tensor.float() for name, tensor in load_file(self.folder / WEIGHTS).items()}
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    return Path(folder) / "checkpoints" / f"step-{step:06d}.safetensors"
 
 
 def canonical(config: dict) -> str:
@@ -142,6 +158,15 @@ def open_run(folder: Path) -> Run:
             raise ValueError(f"run must match its manifest: {folder / name} is missing or altered")
     config = json.loads((folder / "config.json").read_text())
     return Run(folder, config, pd.read_csv(folder / "history.csv.gz"), pd.read_csv(folder / "final.csv"), manifest)
+
+
+def unfinished(folder: Path) -> Run:
+    """What there is of a run in training: its configuration and checkpoints; its tables are empty."""
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"run must be a folder with a config.json: {folder}")
+    empty = pd.DataFrame({"step": pd.Series(dtype=int)})
+    return Run(folder, json.loads((folder / "config.json").read_text()), empty, empty, {"left_out": [WEIGHTS]})
 
 
 def keep(run: Run, root: Path) -> Run:

@@ -242,8 +242,7 @@ class _State:
 
     def _checkpoint(self):
         if self.step in self.keep:
-            path = self.out / "checkpoints" / f"step-{self.step:06d}.safetensors"
-            runs.save_tensors(path, self.model.state_dict(), {"step": str(self.step)})
+            runs.save_tensors(runs.checkpoint_path(self.out, self.step), self.model.state_dict(), {"step": str(self.step)})
 
     def save(self):
         """Weights, optimiser states, history and clocks in one file."""

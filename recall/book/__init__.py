@@ -11,8 +11,11 @@ import shutil
 from importlib import resources
 from pathlib import Path
 
+from recall import explorer
+from recall.explorer import page
+from recall.runs import write_atomically
+
 HERE = Path(__file__).parent
-EXPLORER = HERE.parent / "explorer"
 UNWANTED = ("thebe", "THEBE")  # scripts of the theme for a kernel service: unused, and declared twice
 
 
@@ -39,8 +42,12 @@ def write_assets(folder: Path) -> None:
     (target / "vega.js").write_text(f"(() => {{{vl_convert.javascript_bundle()}\n}})();\n")
     for name in ("page.js", "page.css"):
         shutil.copy(HERE / name, target / name)
-    shutil.copy(EXPLORER / "explorer.css", target / "explorer.css")
-    (target / "explorer.js").write_text(classic_script((EXPLORER / "explorer.js").read_text()))
+    (target / "explorer.css").write_text(explorer.styles())
+    for name in explorer.FILES:
+        (target / f"{name}.js").write_text(classic_script(name, explorer.module(name)))
+    for run in page.listed():
+        for step in run.steps:
+            write_atomically(target / "weights" / f"{run.name}-{step}.js", page.script(run, step).encode())
     mathjax = resources.files("mathjax") / "static" / "mathjax" / "es5"
     for part in ("tex-svg.js", "input/tex/extensions"):
         with resources.as_file(mathjax / part) as source:
@@ -52,24 +59,25 @@ def write_assets(folder: Path) -> None:
                 shutil.copy(source, place)
 
 
-def classic_script(module: str) -> str:
-    """The widget's ES module as a classic script that sets window.recallExplorer: a page opened from a folder
+def classic_script(name: str, module: str) -> str:
+    """A widget's ES module as a classic script that sets window.recallWidgets[name]: a page opened from a folder
     (file://) may not import modules."""
     head, export, tail = module.rpartition("export default ")
     if not export:
-        raise ValueError("explorer.js must end with an `export default`")
-    return f"(() => {{\n{head}window.recallExplorer = {tail}\n}})();\n"
+        raise ValueError(f"{name}.js must end with an `export default`")
+    return f"(() => {{\n{head}(window.recallWidgets ||= {{}}).{name} = {tail}\n}})();\n"
 
 
 def _page(app, pagename, templatename, context, doctree):
     body = context.get("body", "")
-    figures, explorers = 'class="recall-canvas"' in body, 'class="recall-explorer"' in body
+    figures, widgets = 'class="recall-canvas"' in body, [name for name in explorer.FILES if f'data-widget="{name}"' in body]
     if figures:
         app.add_js_file("recall/vega.js", loading_method="defer", priority=700)
-    if explorers:
+    if widgets:
         app.add_css_file("recall/explorer.css")
-        app.add_js_file("recall/explorer.js", loading_method="defer", priority=701)
-    if figures or explorers:
+    for name in widgets:
+        app.add_js_file(f"recall/{name}.js", loading_method="defer", priority=701)
+    if figures or widgets:
         app.add_js_file("recall/page.js", loading_method="defer", priority=702)
     scripts = context.get("script_files", [])
     scripts[:] = [s for s in scripts if not any(word in f"{s.filename} {s.attributes}" for word in UNWANTED)]

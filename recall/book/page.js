@@ -36,13 +36,27 @@
     }
   }
 
+  // A checkpoint is a script of its own: a page opened from a folder may load nothing else.
+  const here = new URL(".", document.currentScript.src), waiting = {}, loaded = {};
+  window.recallWeights = (key, packed) => { loaded[key] = packed; };
+  function load(key) {
+    return (waiting[key] ||= new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = new URL(`weights/${key}.js`, here);
+      script.onload = () => (key in loaded ? resolve(loaded[key]) : reject(new Error("the file holds something else")));
+      script.onerror = () => { delete waiting[key]; script.remove(); reject(new Error("the file is missing")); };
+      document.head.append(script);
+    }));
+  }
+
   // Just enough of anywidget's model for a page without a kernel.
   function pageModel(state) {
     const listeners = {};
     return {
+      load,
       get: (name) => state[name],
       set: (name, value) => {
-        if (Object.is(state[name], value)) return;
+        if (JSON.stringify(state[name]) === JSON.stringify(value)) return;
         state[name] = value;
         for (const call of listeners[`change:${name}`] || []) call();
       },
@@ -56,7 +70,7 @@
     const stored = element.querySelector("script[type='application/json']");
     const model = pageModel(JSON.parse(stored.textContent));
     element.replaceChildren();
-    window.recallExplorer.render({ model, el: element });
+    window.recallWidgets[element.dataset.widget].render({ model, el: element });
   }
 
   function start() {

@@ -1,15 +1,43 @@
-"""The explorer: one JavaScript module that draws traces in the reader's page, and in JupyterLab as a widget."""
+"""Widgets that compute in the reader's page, and in JupyterLab: the trace explorer and the playground.
+
+JavaScript in three floors: `core.js` computes, `dom.js` and `picture.js` draw, `trace.js` and `playground.js` are the widgets.  A
+widget's module is its files one after the other, because a page opened from a folder (file://) may not import.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import anywidget
+import pandas as pd
 import traitlets
 
-from recall.book.figure import WIDGET, embed_json
+from recall import runs
+from recall.book.figure import WIDGET, embed_json, table_html
+from recall.explorer import page
+from recall.task import check
 
 HERE = Path(__file__).parent
+FILES = {
+    "trace": ("core.js", "dom.js", "trace.js"),
+    "playground": ("core.js", "dom.js", "worker.js", "picture.js", "playground.js"),
+    "guess": ("core.js", "dom.js", "worker.js", "guess.js"),
+}
+STYLES = ("trace.css", "playground.css")
+
+
+def module(name: str) -> str:
+    """The ES module of a widget, one of FILES."""
+    return "\n".join((HERE / file).read_text() for file in FILES[name])
+
+
+def styles() -> str:
+    return "\n".join((HERE / file).read_text() for file in STYLES)
+
+
+def _html(kind: str, state: dict, meanwhile: str = "") -> str:
+    """Markup that page.js mounts; `meanwhile` stands there until then, and for readers without JavaScript."""
+    return f'<div class="recall-explorer" data-widget="{kind}">{meanwhile}<script type="application/json">{embed_json(state)}</script></div>'
 
 
 class TraceExplorer(anywidget.AnyWidget):
@@ -20,8 +48,7 @@ class TraceExplorer(anywidget.AnyWidget):
     observations: [system][time][n], tokens: [row][column]}; written by the page, read from Python.
     """
 
-    _esm = HERE / "explorer.js"
-    _css = HERE / "explorer.css"
+    _esm, _css = module("trace"), styles()
     dimension = traitlets.Int(2, min=2, max=8).tag(sync=True)
     labels = traitlets.Int(3, min=1, max=8).tag(sync=True)
     min_payload = traitlets.Int(3, min=1, max=15).tag(sync=True)
@@ -39,5 +66,146 @@ class TraceExplorer(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs):
         state = {name: getattr(self, name) for name in ("dimension", "labels", "min_payload", "max_payload", "seed")}
-        page = f'<div class="recall-explorer"><script type="application/json">{embed_json(state)}</script></div>'
-        return {"text/html": page, WIDGET: super()._repr_mimebundle_(**kwargs)[0][WIDGET]}
+        return {"text/html": _html("trace", state), WIDGET: super()._repr_mimebundle_(**kwargs)[0][WIDGET]}
+
+
+SETTINGS = ("run", "step", "systems", "needle", "length", "shown", "fresh", "equal_norm", "share", "cut", "seed")
+
+
+class _Answering(anywidget.AnyWidget):
+    """A widget whose page asks for checkpoints: `asked` names one, `weights` then holds its bytes and `answered` its name."""
+
+    catalogue = traitlets.List().tag(sync=True)
+    asked = traitlets.Unicode("").tag(sync=True)
+    answered = traitlets.Unicode("").tag(sync=True)
+    weights = traitlets.Bytes(b"").tag(sync=True)
+    seed = traitlets.Int(0, min=0).tag(sync=True)
+
+    def __init__(self, models: list[runs.Run], **values):
+        self._runs = {run.name: run for run in models}
+        try:
+            super().__init__(catalogue=[page.entry(run) for run in models], **values)
+        except traitlets.TraitError as error:
+            raise ValueError(str(error)) from error
+
+    @traitlets.observe("asked")
+    def _hand_over(self, change):
+        name, _, step = change["new"].rpartition("-")
+        if name in self._runs:
+            with self.hold_sync():
+                self.answered = change["new"]
+                self.weights = page.packed(self._runs[name], int(step))
+
+
+class YouFirst(_Answering):
+    """The reader guesses the next state of a system in the plane, before the transformer's answer is shown.
+
+    labelled: the query shows the system's label.  seed: of the systems.
+    """
+
+    _esm, _css = module("guess"), styles()
+    labelled = traitlets.Bool(True).tag(sync=True)
+
+    def __init__(self, **values):
+        super().__init__([run for run in page.listed() if run.config["task"]["dimension"] == 2][:1], **values)
+
+    def _repr_mimebundle_(self, **kwargs):
+        state = {name: getattr(self, name) for name in ("catalogue", "labelled", "seed")}
+        meanwhile = "<p>Here a reader with JavaScript guesses the next state of a system in the plane before the transformer does.</p>"
+        return {"text/html": _html("guess", state, meanwhile), WIDGET: super()._repr_mimebundle_(**kwargs)[0][WIDGET]}
+
+
+class Explorer(_Answering):
+    """The playground: a trained transformer answers needle prompts that the reader changes.
+
+    Explorer() offers the committed models of data/playground.json, Explorer(name) begins with the one of that name; Explorer(run)
+    offers a run of the reader's own: a `runs.Run`, or the folder of a run, trained or in training (`follow`).  dimension, labels:
+    begin with the committed model that is nearest to these; it says what it is.  Every control is a trait, read and set from Python:
+
+    run: name of the model.  step: of its training, one that is there.  systems: N in the prompt.  needle: segment that comes
+    back.  length: states in a segment.  shown: segment whose label the query shows, -1 for an unseen label.  fresh: a new system
+    comes instead of the needle's.  equal_norm, share: the interventions equal-norm and synchronised.  cut: parts whose output is
+    set to 0, "1.2" (layer 1, head 2) or "0.mlp".  seed: of the page's own generator; 0 is the prompt that came along.
+
+    parts: groups of controls that are there (label, model, step, prompt, states, cut; none named: all).
+    linked: the page's address can hold a view.  more: address of the page with all controls.
+    """
+
+    _esm, _css = module("playground"), styles()
+    run = traitlets.Unicode().tag(sync=True)
+    step = traitlets.Int(0, min=0).tag(sync=True)
+    systems = traitlets.Int(2, min=1).tag(sync=True)
+    needle = traitlets.Int(0, min=0).tag(sync=True)
+    length = traitlets.Int(10, min=1).tag(sync=True)
+    shown = traitlets.Int(0, min=-1).tag(sync=True)
+    fresh = traitlets.Bool(False).tag(sync=True)
+    equal_norm = traitlets.Bool(False).tag(sync=True)
+    share = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
+    cut = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    parts = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    linked = traitlets.Bool(False).tag(sync=True)
+    more = traitlets.Unicode("").tag(sync=True)
+    first = traitlets.Dict(None, allow_none=True).tag(sync=True)
+
+    def __init__(self, run: runs.Run | Path | str | None = None, *, dimension: int | None = None, labels: int | None = None, **settings):
+        committed = {each.name: each for each in page.listed()}
+        if run is not None and run not in committed:
+            run = run if isinstance(run, runs.Run) else _opened(Path(run))
+        chosen = run if isinstance(run, runs.Run) else committed[run or page.nearest(list(committed.values()), dimension, labels).name]
+        settings.setdefault("step", chosen.steps[-1] if chosen.steps else 0)
+        check("step", settings["step"] in chosen.steps, f"one of {', '.join(map(str, chosen.steps))}", settings["step"])
+        super().__init__([run] if isinstance(run, runs.Run) else list(committed.values()), run=chosen.name, **settings)
+        labels = chosen.config["task"]["labels"]
+        check("systems", self.systems <= labels, f"1 to labels ({labels})", self.systems)
+        check("needle", self.needle < self.systems, f"0 to systems - 1 ({self.systems - 1})", self.needle)
+        check("shown", self.shown < self.systems, f"-1 to systems - 1 ({self.systems - 1})", self.shown)
+
+    def follow(self, folder: Path):
+        """A `report` for `training.train(..., folder, report=explorer.follow(folder))`: the widget shows every new checkpoint."""
+        folder, seen = Path(folder), {*_opened(Path(folder)).steps} if (Path(folder) / "config.json").exists() else set()
+
+        def report(progress: dict) -> None:
+            step = progress["step"]
+            if step in seen or not runs.checkpoint_path(folder, step).exists():
+                return
+            seen.add(step)
+            run = _opened(folder)
+            self._runs = {run.name: run}
+            with self.hold_sync():
+                self.catalogue, self.run, self.step = [page.entry(run)], run.name, step
+
+        return report
+
+    def _repr_mimebundle_(self, **kwargs):
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        first = page.first_view(self._runs[self.run], settings)
+        state = settings | {name: getattr(self, name) for name in ("catalogue", "parts", "linked", "more")} | {"first": first}
+        return {"text/html": _html("playground", state, _meanwhile(first) if first else ""), WIDGET: super()._repr_mimebundle_(**kwargs)[0][WIDGET]}
+
+
+def tries(views: list[tuple[str, dict]]) -> str:
+    """A list of links (text, settings) that set the playground of their page: what is not given is as in Explorer()."""
+    first = next(iter(page.listed()))
+    plain = dict(run=first.name, step=first.steps[-1], systems=2, needle=0, length=10, shown=0, fresh=False, equal_norm=False, share=0, cut=[], seed=0)
+    items = "".join(f'<li><a href="#play:{_address(plain | settings)}">{text}</a></li>' for text, settings in views)
+    return f'<ul class="recall-tries">{items}</ul>'
+
+
+def _address(settings: dict) -> str:
+    """As `toFragment` in playground.js."""
+    words = {True: "true", False: "false"}
+    return "&amp;".join(f"{name}={'+'.join(value) if isinstance(value, list) else words[value] if isinstance(value, bool) else value}" for name, value in settings.items())
+
+
+def _opened(folder: Path) -> runs.Run:
+    """A finished run, or what there is of one in training."""
+    return runs.open_run(folder) if (folder / "manifest.json").exists() else runs.unfinished(folder)
+
+
+def _meanwhile(first: dict) -> str:
+    """The first view as a table: for print, and for readers without JavaScript."""
+    error = first["stats"]["error"]
+    columns = {"the model": "model", "who believes the label": "byLabel", "who looks at the states": "byState"}
+    rows = {title: [f"{each['mean']:.2f} ± {each['half']:.2f}" for each in error[name]] for title, name in columns.items()}
+    frame = pd.DataFrame({"k after the query": range(1, len(error["model"]) + 1), **rows})
+    return table_html(frame, f"<strong>A playground stands here where JavaScript runs.</strong> Its first view: squared error, mean of {first['stats']['count']} prompts with a 95 % interval.")

@@ -1,53 +1,15 @@
 // The trace explorer. Draws an interleaved, labelled trace as a picture and its tokens as a heat map, from its own
 // seeded generator: no kernel, no server, no network. The same module serves the book page and JupyterLab (anywidget).
 
-const SVG = "http://www.w3.org/2000/svg";
-// Okabe-Ito: told apart by colour-blind readers; every system also carries its letter.
-const COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8d6fd1", "#7f7f7f"];
-const LETTERS = "ABCDEFGH";
-const LABEL_VALUE = Math.SQRT2;
 const ROW_WIDTH = 9, LEFT = 92, CELL = 11;
 
 // ---------------------------------------------------------------- a trace, as recall.task draws it (compact generator)
-
-function random(seed) {
-  // mulberry32: small, seeded, good enough for pictures
-  let a = seed >>> 0;
-  const uniform = () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-  const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
-  const integer = (low, high) => low + Math.floor(uniform() * (high - low + 1));
-  return { uniform, normal, integer };
-}
-
-function haar(n, rng) {
-  // Gram-Schmidt on Gaussian columns is QR with a positive diagonal of R, hence uniform on O(n)
-  const columns = [];
-  for (let j = 0; j < n; j++) {
-    const v = Array.from({ length: n }, rng.normal);
-    for (const u of columns) {
-      const overlap = u.reduce((sum, x, i) => sum + x * v[i], 0);
-      u.forEach((x, i) => { v[i] -= overlap * x; });
-    }
-    const norm = Math.hypot(...v);
-    columns.push(v.map((x) => x / norm));
-  }
-  return columns[0].map((_, i) => columns.map((column) => column[i])); // rows
-}
 
 function drawTrace({ dimension: n, labels, min_payload, max_payload, seed }) {
   const rng = random(seed * 7919 + n * 131 + labels * 17 + min_payload * 5 + max_payload);
   const mean = (min_payload + max_payload) / 2 + 2;
   const rows = Math.max(Math.round((2 * labels + 3) * mean), max_payload + 2);
-  const names = Array.from({ length: labels }, (_, i) => i);
-  for (let i = labels - 1; i > 0; i--) {
-    const j = rng.integer(0, i);
-    [names[i], names[j]] = [names[j], names[i]];
-  }
+  const names = rng.shuffled(labels);
   const shown = Array(labels).fill(0), segments = [];
   const order = []; // systems are numbered as they appear
   for (let start = 0; start < rows;) {
@@ -60,31 +22,14 @@ function drawTrace({ dimension: n, labels, min_payload, max_payload, seed }) {
   }
   const observations = shown.map((steps) => {
     const U = haar(n, rng);
-    let x = Array.from({ length: n }, () => rng.normal() / Math.sqrt(n));
+    let x = firstState(n, rng);
     return Array.from({ length: Math.max(steps, 1) }, () => {
       const now = x;
-      x = U.map((row) => row.reduce((sum, u, j) => sum + u * now[j], 0));
+      x = times(U, now);
       return now;
     });
   });
   return { rows: rows + 1, labels, dimension: n, segments, observations, tokens: layOut(rows + 1, labels, n, segments, observations) };
-}
-
-function layOut(rows, labels, n, segments, observations) {
-  const tokens = Array.from({ length: rows }, () => Array(2 * labels + 2 + n).fill(0));
-  tokens[0][2 * labels] = LABEL_VALUE;
-  for (const { system, label, start, length, first } of segments) {
-    const put = (row, write) => { if (row < rows) write(tokens[row]); };
-    put(start, (token) => { token[2 * label] = LABEL_VALUE; });
-    for (let k = 0; k < length; k++) {
-      put(start + 1 + k, (token) => {
-        token[2 * labels + 1] = 1;
-        observations[system][first + k].forEach((value, i) => { token[2 * labels + 2 + i] = value; });
-      });
-    }
-    put(start + 1 + length, (token) => { token[2 * label + 1] = LABEL_VALUE; });
-  }
-  return tokens;
 }
 
 // What one row is, and what must be predicted on it.
@@ -103,20 +48,6 @@ function explain(trace, row) {
 }
 
 // ------------------------------------------------------------------------------------------------------------ drawing
-
-function node(name, attributes = {}, text) {
-  const element = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-function html(name, attributes = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
-}
 
 const x = (row) => LEFT + row * ROW_WIDTH;
 
@@ -176,7 +107,7 @@ function picture(trace) {
   trace.tokens.forEach((token, row) => token.forEach((value, column) => {
     if (!value) return;
     svg.append(node("rect", { x: x(row) + 0.5, y: heatTop + column * CELL + 0.5, width: ROW_WIDTH - 1, height: CELL - 1,
-      fill: value > 0 ? "#e07b00" : "#2f7fc1", "fill-opacity": Math.min(1, 0.15 + Math.abs(value) / LABEL_VALUE) }));
+      fill: value > 0 ? POSITIVE : NEGATIVE, "fill-opacity": Math.min(1, 0.15 + Math.abs(value) / Math.SQRT2) }));
   }));
   for (let row = 0; row < rows; row += 10) text(x(row) + ROW_WIDTH / 2, height - 8, row, { "text-anchor": "middle", "font-size": 10 });
   text(0, height - 8, "row");
@@ -247,19 +178,12 @@ function render({ model, el }) {
     if (seen > stage.clientWidth - 20 || seen < LEFT) stage.scrollLeft = x(row) - stage.clientWidth / 2;
   });
 
-  let queued = false; // several traits may change in one move: draw once
-  const changed = () => {
-    if (queued) return;
-    queued = true;
-    queueMicrotask(() => { queued = false; show(); });
-  };
-  const names = ["dimension", "labels", "min_payload", "max_payload", "seed"];
-  names.forEach((name) => model.on(`change:${name}`, changed));
+  const leave = whenChanged(model, ["dimension", "labels", "min_payload", "max_payload", "seed"], show);
   root.append(form, stage, readout);
   root.recall = model; // for tests: what is on screen can be read back
   el.append(root);
   show();
-  return () => names.forEach((name) => model.off(`change:${name}`, changed));
+  return leave;
 }
 
 export default { render };
