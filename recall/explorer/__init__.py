@@ -145,7 +145,7 @@ class Explorer(_Answering):
     parts = traitlets.List(traitlets.Unicode()).tag(sync=True)
     linked = traitlets.Bool(False).tag(sync=True)
     more = traitlets.Unicode("").tag(sync=True)
-    first = traitlets.Dict(None, allow_none=True).tag(sync=True)
+    first = traitlets.Dict().tag(sync=True)  # in the book only: in JupyterLab the page computes it
 
     def __init__(self, run: runs.Run | Path | str | None = None, *, dimension: int | None = None, labels: int | None = None, **settings):
         committed = {each.name: each for each in page.listed()}

@@ -13,21 +13,28 @@ function node(name, attributes = {}, text) {
   return element;
 }
 
+const KEYS = "data-lm-suppress-shortcuts"; // JupyterLab would take an element's keys for its own
+
 function html(name, attributes = {}, ...children) {
   const element = document.createElement(name);
+  if (name === "input" || name === "button" || "tabindex" in attributes) element.setAttribute(KEYS, "true");
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.append(...children);
   return element;
 }
 
-// Call `draw` once after however many traits change in one move.
+// Calls `draw` once after however many traits change in one move; what it changes itself is not drawn again.
 function whenChanged(model, names, draw) {
-  let queued = false;
-  const changed = () => {
-    if (queued) return;
+  let queued = false, drawing = false;
+  const redraw = () => {
+    if (queued || drawing) return;
     queued = true;
-    queueMicrotask(() => { queued = false; draw(); });
+    queueMicrotask(() => {
+      queued = false;
+      drawing = true;
+      try { draw(); } finally { drawing = false; }
+    });
   };
-  names.forEach((name) => model.on(`change:${name}`, changed));
-  return () => names.forEach((name) => model.off(`change:${name}`, changed));
+  names.forEach((name) => model.on(`change:${name}`, redraw));
+  return { redraw, leave: () => names.forEach((name) => model.off(`change:${name}`, redraw)) };
 }

@@ -6,7 +6,7 @@ const KINDS = { "1 with": "k = 1, label shown", "1 without": "k = 1, label hidde
 function render({ model, el }) {
   const root = html("div", { class: "recall-play recall-guess", "data-state": "waiting" });
   const words = html("p", { class: "recall-play-words", "aria-live": "polite" });
-  const plane = node("svg", { width: SIDE, height: SIDE, viewBox: `0 0 ${SIDE} ${SIDE}`, tabindex: 0, role: "application",
+  const plane = node("svg", { width: SIDE, height: SIDE, viewBox: `0 0 ${SIDE} ${SIDE}`, tabindex: 0, role: "application", [KEYS]: "true",
     "aria-label": "The plane of states. Click where the next state will be, or move the cross with the arrow keys and press Enter" });
   const board = html("div", { class: "recall-guess-board" });
   const next = html("button", { type: "button" }, "next");

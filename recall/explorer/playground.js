@@ -44,7 +44,7 @@ function settingsOf(model) {
 
 function baseOf(model) { // the prompt that came along, while it can be used
   const first = model.get("first"), run = runOf(model);
-  const fits = first && model.get("seed") === BASE_SEED && first.dimension === run.dimension && first.labels === run.labels && model.get("systems") <= first.base.systems.length;
+  const fits = first?.base && model.get("seed") === BASE_SEED && first.dimension === run.dimension && first.labels === run.labels && model.get("systems") <= first.base.systems.length;
   return fits ? first.base : null;
 }
 
@@ -115,7 +115,7 @@ function render({ model, el }) {
   const panel = html("form", { class: "recall-play-controls", "aria-label": "Settings of the playground" });
   const query = html("form", { class: "recall-play-query", "aria-label": "The query" });
   for (const form of [panel, query]) form.addEventListener("submit", (event) => event.preventDefault());
-  let answers, answer = null, stats = null, busyNotes = [];
+  let answers, answer = null, stats = null, complaints = [];
   const set = (changes) => {
     for (const [name, value] of Object.entries(changes)) model.set(name, value);
     model.save_changes();
@@ -287,8 +287,9 @@ function render({ model, el }) {
   };
 
   const show = () => {
-    say([...busyNotes, ...settle(model)]);
-    busyNotes = [];
+    say([...complaints, ...settle(model)]);
+    complaints = [];
+    model.save_changes();
     readers.forEach((read) => read());
     const settings = settingsOf(model), base = baseOf(model), key = `${model.get("run")}-${model.get("step")}`, asked = performance.now();
     root.dataset.state = "asking";
@@ -324,7 +325,7 @@ function render({ model, el }) {
     }
   };
 
-  const leave = whenChanged(model, [...NAMES, "catalogue"], show);
+  const { redraw, leave } = whenChanged(model, [...NAMES, "catalogue"], show);
   const resized = new ResizeObserver(() => {
     if (answer) drawPrompt();
     if (stats) drawStats();
@@ -337,14 +338,13 @@ function render({ model, el }) {
   root.stats = () => stats;
 
   // the first view came along: it stands there before weights and worker do
-  const followed = () => { busyNotes = fromFragment(model, window.location.hash); model.save_changes(); };
+  const follow = () => { complaints = fromFragment(model, window.location.hash); redraw(); };
   if (linked) {
-    followed();
-    window.addEventListener("hashchange", () => { followed(); show(); });
+    complaints = fromFragment(model, window.location.hash);
+    window.addEventListener("hashchange", follow);
   }
-  const complaints = settle(model), first = model.get("first");
-  readers.forEach((read) => read());
-  const untouched = first && NAMES.every((name) => JSON.stringify(first.settings[name]) === JSON.stringify(model.get(name)));
+  const first = model.get("first");
+  const untouched = first?.base && NAMES.every((name) => JSON.stringify(first.settings[name]) === JSON.stringify(model.get(name)));
   if (untouched) {
     const settings = settingsOf(model);
     answer = { prompt: prompt(settings, first.base), predictions: first.predictions };
@@ -353,9 +353,10 @@ function render({ model, el }) {
     drawStats();
     words.textContent = sentence(stats, settings, namedOf(settings));
     root.dataset.state = "first";
+    readers.forEach((read) => read());
+    say(complaints);
   } else {
-    busyNotes = [...busyNotes, ...complaints];
-    show();
+    redraw();
   }
   const warm = () => { // the reader is coming: fetch the weights before anything is asked
     answers ||= new Answers(model);
@@ -363,7 +364,7 @@ function render({ model, el }) {
   };
   for (const event of ["pointerenter", "focusin"]) root.addEventListener(event, warm, { once: true });
   resized.observe(stage);
-  return () => { leave(); stop(); resized.disconnect(); answers?.close(); };
+  return () => { leave(); stop(); resized.disconnect(); window.removeEventListener("hashchange", follow); answers?.close(); };
 }
 
 export default { render };

@@ -178,7 +178,7 @@ function render({ model, el }) {
     if (seen > stage.clientWidth - 20 || seen < LEFT) stage.scrollLeft = x(row) - stage.clientWidth / 2;
   });
 
-  const leave = whenChanged(model, ["dimension", "labels", "min_payload", "max_payload", "seed"], show);
+  const { leave } = whenChanged(model, ["dimension", "labels", "min_payload", "max_payload", "seed"], show);
   root.append(form, stage, readout);
   root.recall = model; // for tests: what is on screen can be read back
   el.append(root);
