@@ -8,7 +8,7 @@ make an *edge*.  Beside the clean prompts runs a corrupted copy of them, and a m
 
 1 keeps the edge, 0 takes the corrupted run's activation (interchange, as in facts 6), applied before the reader's layer norm.
 The mask is differentiable and serves three methods: `exact` (one edge at a time), `attribution` (its gradient, integrated)
-and `recall.pruning` (its learning).  A *circuit* is a mask of zeros and ones.
+and `recall.pruning` (its learning).  A *circuit* is a mask of zeros and ones: `recall.faithfulness` says what it explains.
 
 The position edges carry the same table in both runs: interchange leaves them without effect, and they count in no figure here.
 
@@ -25,7 +25,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Tensor
 
 from recall.model import GPT, run_with_cache
@@ -34,7 +33,6 @@ from recall.task import check
 PIECE = 32  # prompts at a time: their readers' inputs then stay in a CPU's cache
 POSITION = "position"
 GOLDEN = (5**0.5 - 1) / 2
-ESSENTIAL = 0.01  # of the explained error: what an edge must cost to belong in a minimal circuit
 
 
 # --- the graph ----------------------------------------------------------------------------------------------------------
@@ -126,14 +124,15 @@ class Graph:
 
 @dataclass(frozen=True)
 class Pair:
-    """Prompts and their corrupted copies [B, T, C], row by row of the same layout; target: [B, n], what truly follows the clean ones."""
+    """Prompts and their corrupted copies [B, T, C], row by row of the same layout.  target: [B, n], what truly follows the clean ones."""
 
     clean: Tensor
     corrupted: Tensor
     target: Tensor
 
     def __post_init__(self):
-        check("corrupted", self.corrupted.shape == self.clean.shape, f"shaped as the clean prompts, {tuple(self.clean.shape)}", tuple(self.corrupted.shape))
+        clean, corrupted = tuple(self.clean.shape), tuple(self.corrupted.shape)
+        check("corrupted", corrupted == clean, f"shaped as the clean prompts, {clean}", corrupted)
 
     def __len__(self):
         return len(self.clean)
@@ -143,7 +142,8 @@ class Pair:
 
 
 def written(model: GPT, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What every writer writes [W, B, T, D], the residual stream before each layer and at the end [n_layer + 1, B, T, D], predictions [B, n].
+    """What every writer writes [W, B, T, D], the residual stream before each layer and at the end [n_layer + 1, B, T, D], and the
+    predictions [B, n].
 
     A head writes its share of c_proj without the bias, which is part of the stream but of no writer: it carries no difference.
     """
@@ -201,7 +201,7 @@ class Patcher:
         x, delta = stream[start], delta[: graph.seen(start)]  # [B, T, D], [writers seen, B, T, D]
         for i in range(start, graph.n_layer):
             block, (heads, mlp), attention = model.h[i], graph.places[i], model.h[i].attn
-            weight, bias = (p.unflatten(0, (3 * H, -1)) for p in (attention.c_attn.weight, attention.c_attn.bias))  # [3H, d, D], [3H, d]
+            weight, bias = (p.unflatten(0, (3 * H, -1)) for p in attention.c_attn.parameters())  # [3H, d, D], [3H, d]
             gates = gone[heads].view(3 * H, -1)  # [3H, writers seen]
 
             def project(some, x, delta):  # the heads' readers `some`: [readers, B, T, d]
@@ -235,13 +235,14 @@ class Patcher:
 def exact(patcher: Patcher) -> pd.DataFrame:
     """Every edge alone: writer, reader, noising, noising_std, denoising, denoising_std (standard deviations over prompts).
 
-    noising: share of the prediction lost when that edge alone is corrupted: it is needed.  denoising: share restored when it
-    alone is clean: it suffices.  A backup hides from noising, a partner that must be clean as well hides from denoising.
+    noising: share of the prediction lost in the clean run when that edge alone gets the corrupted run's activation: it is needed.
+    denoising: share restored in the corrupted run when it alone gets the clean run's: it suffices.  A backup hides an edge from
+    noising, a partner that must be clean as well hides it from denoising.
     """
     columns = {}
     for name, each in (("noising", patcher), ("denoising", patcher.swapped())):
         lost = _without(each, [[i] for i in range(len(each.graph.edges))])
-        columns |= {name: lost.mean(-1), f"{name}_std": lost.std(-1)}
+        columns |= {name: lost.mean(-1), f"{name}_std": lost.std(-1, correction=0)}
     return patcher.graph.table(**columns)
 
 
@@ -268,7 +269,8 @@ def pairs(patcher: Patcher, effects: pd.DataFrame, strongest: int = 12) -> pd.Da
     """
     order = np.argsort(-effects[["noising", "denoising"]].abs().max(axis=1).to_numpy())[:strongest]
     chosen = [[int(a), int(b)] for i, a in enumerate(order) for b in order[i + 1 :]]
-    rows = pd.DataFrame([(*patcher.graph.edges[a], *patcher.graph.edges[b]) for a, b in chosen], columns=["writer_a", "reader_a", "writer_b", "reader_b"])
+    names = [(*patcher.graph.edges[a], *patcher.graph.edges[b]) for a, b in chosen]
+    rows = pd.DataFrame(names, columns=["writer_a", "reader_a", "writer_b", "reader_b"])
     for name, excess, each in (("noising", "or_", patcher), ("denoising", "and_", patcher.swapped())):
         rows[name] = _without(each, chosen).mean(-1).cpu().numpy()
         rows[excess] = rows[name] - effects[name].to_numpy()[np.array(chosen)].sum(1)
@@ -297,127 +299,3 @@ def attribution(patcher: Patcher, nodes: int = 4) -> pd.DataFrame:
     mean = size @ effect / size.sum()
     spread = (size @ (effect - mean).square() / max(len(size) - 1, 1)).sqrt()
     return patcher.graph.table(effect=mean, effect_std=spread if len(size) > 1 else torch.full_like(mean, math.nan))
-
-
-# --- circuits and how good they are -------------------------------------------------------------------------------------
-
-
-def strongest(effects: Tensor | np.ndarray | pd.Series, size: int) -> Tensor:
-    """[E] the circuit of the `size` edges of largest absolute effect."""
-    effects = _tensor(effects).abs()
-    check("size", 0 <= size <= len(effects), f"0 to {len(effects)} edges", size)
-    return torch.zeros(len(effects)).index_fill(0, effects.argsort(descending=True, stable=True)[:size], 1)
-
-
-def _tensor(effects):
-    return torch.tensor(np.array(effects, dtype=float))
-
-
-@torch.no_grad()
-def measure(patcher: Patcher, circuit: Tensor) -> dict[str, float]:
-    """What a circuit explains.
-
-    edges: how many it has.  error: mean squared norm of its errors, E_C; error_full and error_empty: of the model, E_M, and of its
-    corrupted run, E_0.  faithfulness = (E_0 - E_C)/(E_0 - E_M), 1 for the model; nan where the corruption does not raise the error by a
-    hundredth of E|x|^2 = 1.  distance: mean |circuit - model|^2 / mean |corrupted run - model|^2, 0 for the model, which a circuit
-    must be near also where it errs.  lost: as in `Patcher.lost`.  error_std, distance_std, lost_std: over prompts.
-    """
-    output = patcher(circuit)
-    away = (output - patcher.full).square().sum(-1) / patcher.scale
-    errors = {name: (y - patcher.pair.target).square().sum(-1) for name, y in (("error", output), ("error_full", patcher.full), ("error_empty", patcher.empty))}
-    error, full, empty = (each.mean().item() for each in errors.values())
-    faithfulness = (empty - error) / (empty - full) if empty - full > 0.01 else math.nan
-    lost = patcher.lost(output)
-    return dict(edges=int((circuit.cpu() * patcher.graph.carrying).count_nonzero()), faithfulness=faithfulness, distance=away.mean().item(),
-                lost=lost.mean().item(), error=error, error_full=full, error_empty=empty, error_std=errors["error"].std().item(),
-                distance_std=away.std().item(), lost_std=lost.std().item())
-
-
-@torch.no_grad()
-def completeness(patcher: Patcher, circuit: Tensor, generator: torch.Generator, subsets: int = 10) -> dict[str, float]:
-    """Whether anything outside the circuit does the same work.
-
-    complement: share of the prediction (1 - lost) kept by the edges outside, with the circuit's corrupted: 0 for a complete one.
-    complement_after: the largest of that, in absolute value, over `subsets` random halves taken away from the outside.
-    gap: mean over random halves K of the circuit of |kept by circuit without K - kept by model without K|.
-    """
-    graph = patcher.graph
-    outside, inside = graph.mask() - circuit, circuit.bool() & graph.carrying
-    kept = lambda mask: 1 - patcher.lost(patcher(mask)).mean().item()
-    half = lambda: (torch.rand(len(circuit), generator=generator) < 0.5).float()
-    after = [kept(outside * half()) for _ in range(subsets)]
-    gaps = []
-    for _ in range(subsets):
-        left = 1 - inside * half()
-        gaps.append(abs(kept(circuit * left) - kept(left)))
-    return dict(complement=kept(outside), complement_after=max(after, key=abs), gap=float(np.mean(gaps)))
-
-
-@torch.no_grad()
-def minimality(patcher: Patcher, circuit: Tensor) -> pd.DataFrame:
-    """Of every edge of a circuit, what its removal costs: writer, reader, cost (rise of `distance`), essential (cost above 0.01)."""
-    start = _distance(patcher, circuit)
-    rows = []
-    for i in (circuit.bool() & patcher.graph.carrying).nonzero().flatten().tolist():
-        cost = _distance(patcher, _drop(circuit, i)) - start
-        rows.append((*patcher.graph.edges[i], cost, cost > ESSENTIAL))
-    return pd.DataFrame(rows, columns=["writer", "reader", "cost", "essential"])
-
-
-def _distance(patcher, circuit):
-    return (patcher(circuit) - patcher.full).square().sum(-1).mean().item() / patcher.scale
-
-
-def _drop(circuit, i):
-    fewer = circuit.clone()
-    fewer[i] = 0
-    return fewer
-
-
-@torch.no_grad()
-def eliminate(patcher: Patcher, effects: Tensor | np.ndarray | pd.Series, distance: float = 0.1) -> Tensor:
-    """[E] the reference circuit, by greedy backward elimination: the edges are tried from the smallest absolute effect up, and one
-    whose loss leaves the circuit's `distance` to the model below the given one is taken away, until a round takes none.
-
-    effects: [E], such as `exact`'s, best measured on other prompts than the patcher's.
-    """
-    check("distance", 0 < distance < 1, "between 0 and 1", distance)
-    order = _tensor(effects).abs().argsort(stable=True).tolist()
-    circuit = patcher.graph.carrying.float()
-    while True:
-        before = circuit
-        for i in order:
-            if circuit[i] and _distance(patcher, fewer := _drop(circuit, i)) < distance:
-                circuit = fewer
-        if torch.equal(circuit, before):
-            return circuit
-
-
-# --- two circuits -------------------------------------------------------------------------------------------------------
-
-
-def overlap(a: Tensor, b: Tensor, graph: Graph) -> dict[str, float]:
-    """Edges in both over edges in either, position edges left out, beside what sets of these sizes can show.
-
-    null: its mean over random circuits of these sizes (exact, hypergeometric); p: the chance that they overlap as much.
-    ceiling: the most that two sets of these sizes can overlap.  What the same task gives twice, on other prompts or by another
-    method, is lower and is the measure to hold two tasks against.
-    """
-    a, b = (each.cpu().bool() & graph.carrying for each in (a, b))
-    size_a, size_b, both, carrying = int(a.sum()), int(b.sum()), int((a & b).sum()), int(graph.carrying.sum())
-    share = lambda both: both / (size_a + size_b - both) if size_a + size_b else math.nan
-    chance = stats.hypergeom(carrying, size_a, size_b)
-    possible = np.arange(max(0, size_a + size_b - carrying), min(size_a, size_b) + 1)
-    return dict(a=size_a, b=size_b, both=both, overlap=share(both), null=float(sum(chance.pmf(k) * share(k) for k in possible)),
-                p=float(chance.sf(both - 1)), ceiling=share(min(size_a, size_b)))
-
-
-def swap(circuits: dict[str, Tensor], patchers: dict[str, Patcher]) -> pd.DataFrame:
-    """Each circuit on each task, its own and the others': circuit, task and the columns of `measure`."""
-    return pd.DataFrame([dict(circuit=name, task=task, **measure(patcher, circuit)) for name, circuit in circuits.items() for task, patcher in patchers.items()])
-
-
-def agreement(a: pd.Series, b: pd.Series, graph: Graph, size: int) -> dict[str, float]:
-    """How far two methods' effects [E] agree: Spearman's rank correlation of absolute effects, overlap of their `size` strongest."""
-    rank = stats.spearmanr(*(np.abs(np.asarray(each))[graph.carrying.numpy()] for each in (a, b))).statistic
-    return dict(rank=float(rank), **overlap(strongest(a, size), strongest(b, size), graph))

@@ -23,7 +23,7 @@ under resumed-state, and binding-swap, which changes what is bound to the labels
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Callable
 
 import torch
@@ -105,7 +105,7 @@ def corrupted_pair(prompts: Prompts, config: TaskConfig, task: str, corruption: 
     check("corruption", corruption in CORRUPTIONS, f"one of {', '.join(CORRUPTIONS)}", corruption)
     check("task", k <= query_payload(config), f"1-after to {query_payload(config)}-after", task)
     chosen = CORRUPTIONS[corruption]
-    check("task", k >= chosen.least, f"{chosen.least}-after or later for {corruption}: an earlier prompt ends before what it changes", task)
+    check("task", k >= chosen.least, f"{chosen.least}-after or later for {corruption}: a prompt of it ends before what is changed", task)
     rows = prompts.query_row + k
     other = chosen.apply(prompts, config)
     return Pair(prompts.tokens[:, :rows], other.tokens[:, :rows], prompts.targets[:, rows - 1])
@@ -118,7 +118,8 @@ def landmarks(prompts: Prompts, task: str) -> dict[str, int]:
     """Rows of the cut prompt that a mechanism would look for: the needle's open label, its last state, what came before, itself."""
     s, row = prompts.segments, prompts.query_row + task_k(task) - 1
     start, length = int(s.start[0, prompts.needle]), int(s.length[0, prompts.needle])
-    return {"needle label": start, "needle last state": start + length, "needle close label": start + length + 1, "previous row": row - 1, "own row": row}
+    return {"needle label": start, "needle last state": start + length, "needle close label": start + length + 1,
+            "previous row": row - 1, "own row": row}
 
 
 def attention(model: GPT, prompts: Prompts, task: str) -> list[dict]:
@@ -129,7 +130,8 @@ def attention(model: GPT, prompts: Prompts, task: str) -> list[dict]:
     result = []
     for i, name in enumerate(names):
         mean = torch.cat([each[name][:, :, -1] for each in cache]).mean(0)  # [H, rows]
-        result += [dict(layer=i, head=h, landmark=mark, attention=mean[h, row].item()) for mark, row in landmarks(prompts, task).items() for h in range(len(mean))]
+        for mark, row in landmarks(prompts, task).items():
+            result += [dict(layer=i, head=h, landmark=mark, attention=share) for h, share in enumerate(mean[:, row].tolist())]
     return result
 
 
