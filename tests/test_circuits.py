@@ -263,6 +263,21 @@ def test_exact_effects_are_single_masks():
         assert effects.denoising[i] == pytest.approx(denoising.item(), abs=1e-9)
 
 
+def test_pairs_are_masks_of_two():
+    """Among them pairs whose readers stand in different layers."""
+    model = random_model()
+    patcher = Patcher(model, random_pair(model))
+    effects, layer = exact(patcher), dict(zip(patcher.graph.edges, patcher.graph.layer))
+    rows, alone = pairs(patcher, effects, strongest=6), effects.set_index(["writer", "reader"])
+    assert len(rows) == 15 and any(layer[a.writer_a, a.reader_a] != layer[a.writer_b, a.reader_b] for a in rows.itertuples())
+    for row in rows.itertuples():
+        both = [(row.writer_a, row.reader_a), (row.writer_b, row.reader_b)]
+        for name, excess, each in (("noising", "or_", patcher), ("denoising", "and_", patcher.swapped())):
+            together = each.lost(each(patcher.graph.mask() - patcher.graph.mask(both))).mean().item()
+            assert getattr(row, name) == pytest.approx(together, abs=1e-9)
+            assert getattr(row, excess) == pytest.approx(together - sum(alone.loc[edge][name] for edge in both), abs=1e-9)
+
+
 def test_attribution_is_the_integral():
     """Adds up to the whole prediction; and where the model is one edge deep it is the exact effect."""
     model = random_model()
