@@ -76,7 +76,8 @@ def parser() -> argparse.ArgumentParser:
     circuit = commands.add_parser("circuits", help="what each edge inside a finished model does for one prediction")
     circuit.add_argument("RUN", help="name of a committed run, or a run folder")
     circuit.add_argument("--task", default="1-after", help="the prediction: 1-after, 2-after, ... the query (default: 1-after)")
-    circuit.add_argument("--corruption", default=corruptions.DEFAULT, help=f"{', '.join(corruptions.CORRUPTIONS)} (default: {corruptions.DEFAULT})")
+    circuit.add_argument("--corruption", default=corruptions.DEFAULT,
+                         help=f"{', '.join(corruptions.CORRUPTIONS)} (default: {corruptions.DEFAULT})")
     circuit.add_argument("--method", default="exact", help=f"{', '.join(METHODS)} (default: exact)")
     circuit.add_argument("--edges", type=int, help="with --method pruned, how many to keep (default: a third)")
     circuit.add_argument("--steps", type=int, help=f"with --method pruned, of training (default: {pruning.PruningConfig.steps})")
@@ -167,7 +168,8 @@ def _circuits(options):
         check(field, value is None or options.method == "pruned", "left out but with --method pruned", value)
     run = _run(options.RUN)
     task, model = settings.from_json(run.config).task, training.trained_model(run)
-    prompts = needle_prompts(task, options.systems, haystacks=options.haystacks, traces=options.traces, needle=options.needle, seed=options.seed)
+    prompts = needle_prompts(task, options.systems, haystacks=options.haystacks, traces=options.traces,
+                             needle=options.needle, seed=options.seed)
     pair = corruptions.corrupted_pair(prompts, task, options.task, options.corruption)
     edges = METHODS[options.method](model, pair, options)[["writer", "reader", "effect"]]
     show(options, dict(task=options.task, corruption=options.corruption, method=options.method, edges=edges.to_dict("records")),

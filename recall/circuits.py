@@ -189,7 +189,7 @@ class Patcher:
         return Patcher(self.model, Pair(self.pair.corrupted, self.pair.clean, self.pair.target), self.piece)
 
     def __call__(self, mask: Tensor, start: int = 0) -> Tensor:
-        """Predictions [B, n] under a mask [E].  start: the first layer in which the mask is not all ones; the layers before are not run again."""
+        """Predictions [B, n] under a mask [E].  start: the first layer in which the mask is not all ones: those before are not run again."""
         check("mask", mask.shape == (len(self.graph.edges),), f"one number for each of {len(self.graph.edges)} edges", tuple(mask.shape))
         gone = 1 - mask.to(self.full)
         return torch.cat([self._run(*piece, gone, start) for piece in self.pieces])
@@ -213,12 +213,12 @@ class Patcher:
             if last:  # only the last row is read out, so that only it asks and is written to
                 x, delta, corrupted = x[:, -1:], delta[:, :, -1:], corrupted[:, :, -1:]
             z = F.scaled_dot_product_attention(project(slice(H), x, delta), k, v, is_causal=not last)
-            written = _project(attention, z)
-            x = x + written.sum(0) + attention.c_proj.bias
-            delta = torch.cat([delta, corrupted[graph.seen(i) : graph.seen(i, mlp=True)] - written])
-            written = block.mlp(block.ln_2(x + torch.tensordot(gone[mlp], delta, 1)))
-            x = x + written
-            delta = torch.cat([delta, (corrupted[graph.seen(i, mlp=True)] - written).unsqueeze(0)])
+            wrote = _project(attention, z)
+            x = x + wrote.sum(0) + attention.c_proj.bias
+            delta = torch.cat([delta, corrupted[graph.seen(i) : graph.seen(i, mlp=True)] - wrote])
+            wrote = block.mlp(block.ln_2(x + torch.tensordot(gone[mlp], delta, 1)))
+            x = x + wrote
+            delta = torch.cat([delta, (corrupted[graph.seen(i, mlp=True)] - wrote).unsqueeze(0)])
         final = x[:, -1] + torch.tensordot(gone[-graph.seen(graph.n_layer) :], delta[:, :, -1], 1)
         return model.read_out(model.ln_f(final))
 
@@ -280,10 +280,10 @@ def pairs(patcher: Patcher, effects: pd.DataFrame, strongest: int = 12) -> pd.Da
 def attribution(patcher: Patcher, nodes: int = 4) -> pd.DataFrame:
     """Integrated gradient of the kept share along the masks (m, ..., m), m from 0 to 1: writer, reader, effect, effect_std.
 
-    Effects add up to 1, the whole prediction, so that edges in series share what each of them alone would lose.  The gradient at m = 1
-    alone is near zero where layer norms and softmaxes saturate.  nodes: of the midpoint rule, shifted from piece to piece of the
-    prompts (by the golden ratio), which averages over the steps that the integrand takes where an attention changes its mind.
-    effect_std: over pieces of prompts, scaled to one prompt.
+    Effects add up to 1, the whole prediction, so that edges in series share what each of them alone would lose.  At m = 1 alone the
+    gradient of a good model's error is near zero, and that of this linear measure is local.  nodes: of the midpoint rule, shifted
+    from piece to piece of the prompts (by the golden ratio), which averages over the steps that the integrand takes where an
+    attention changes its mind.  effect_std: over pieces of prompts, scaled to one prompt; nan for a single piece.
     """
     check("nodes", nodes >= 1, "at least 1", nodes)
     carried = patcher.graph.carrying.to(patcher.full)

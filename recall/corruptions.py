@@ -7,17 +7,18 @@ A task `k-after` is the prediction of the k-th observation after the query: need
 
                        what the corrupted copy shows                                 rows that differ
     query-label        another seen system's label at the query                      the query's open label
-    resumed-state      another seen system going on under the needle's label         the first resumed state (all up to the last row if k > 2)
+    resumed-state      another seen system going on under the needle's label         the first resumed state (all of them if k > 2)
     binding-swap       labels of needle and that other system exchanged              the label rows of these two haystack segments
     whole-context      the prompt of other systems, under labels of its own          nearly all
 
 The other system is the next one in the cycle, as in the misdirected intervention.  `resumed-state` leaves 1-after as it is, which
 holds no resumed state: it exists from 2-after on.
 
-Edges that compute the needle's map from the haystack carry a difference only where the haystacks differ.  Where they are the same they
-drop out of every circuit, and circuits of 1-after and 2-after, of which the one then begins at the label and the other at the state, can be
-disjoint by construction.  **Predicted before it was measured:** the overlap of the two is high under whole-context, low under query-label and
-under resumed-state, and binding-swap, which changes what is bound to the labels but no state, finds much for 1-after and little for 2-after.
+Edges that compute the needle's map from the haystack carry a difference only where the haystacks differ.  Where they are the same
+they drop out of every circuit, and circuits of 1-after and 2-after, of which the one then begins at the label and the other at the
+state, can be disjoint by construction.  **Predicted before it was measured:** the overlap of the two is high under whole-context, low
+under query-label and resumed-state; binding-swap, which changes what the labels are bound to but no state, finds much for 1-after
+and little for 2-after.
 """
 
 from __future__ import annotations

@@ -43,9 +43,11 @@ def measure(patcher: Patcher, circuit: Tensor) -> dict[str, float]:
     """What a circuit explains.
 
     edges: how many it has.  error: mean squared norm of its errors, E_C; error_full and error_empty: of the model, E_M, and of its
-    corrupted run, E_0.  faithfulness = (E_0 - E_C)/(E_0 - E_M), 1 for the model; nan where the corruption does not raise the error by a
-    hundredth of E|x|^2 = 1.  distance: mean |circuit - model|^2 / mean |corrupted run - model|^2, 0 for the model, which a circuit
-    must be near also where it errs.  lost: as in `Patcher.lost`.  error_std, distance_std, lost_std: over prompts.
+    corrupted run, E_0.  faithfulness = (E_0 - E_C)/(E_0 - E_M), 1 for the model; nan where the corruption does not raise the error by
+    a hundredth of E|x|^2 = 1.  difference: mean |corrupted run - model|^2, what there is to explain: where it is small beside
+    E|x|^2 a circuit says little about the model, however near it comes.  distance: mean |circuit - model|^2 / difference, 0 for the
+    model, which a circuit must be near also where it errs.  lost: as in `Patcher.lost`.  error_std, distance_std, lost_std: over
+    prompts.
     """
     output = patcher(circuit)
     away = (output - patcher.full).square().sum(-1) / patcher.scale
@@ -55,8 +57,8 @@ def measure(patcher: Patcher, circuit: Tensor) -> dict[str, float]:
     lost = patcher.lost(output)
     edges = int((circuit.cpu() * patcher.graph.carrying).count_nonzero())
     spread = {f"{name}_std": each.std(correction=0).item() for name, each in (("error", errors[0]), ("distance", away), ("lost", lost))}
-    return dict(edges=edges, faithfulness=faithfulness, distance=away.mean().item(), lost=lost.mean().item(), error=error,
-                error_full=full, error_empty=empty, **spread)
+    return dict(edges=edges, faithfulness=faithfulness, difference=patcher.scale, distance=away.mean().item(),
+                lost=lost.mean().item(), error=error, error_full=full, error_empty=empty, **spread)
 
 
 @torch.no_grad()
@@ -67,7 +69,7 @@ def completeness(patcher: Patcher, circuit: Tensor, generator: torch.Generator, 
     complement_after: the largest of that, in absolute value, over `subsets` random halves taken away from the outside.
     gap: mean over random halves K of the circuit of |kept by circuit without K - kept by model without K|.
     """
-    graph = patcher.graph
+    graph, circuit = patcher.graph, circuit.cpu()
     outside, inside = graph.mask() - circuit, circuit.bool() & graph.carrying
     kept = lambda mask: 1 - patcher.lost(patcher(mask)).mean().item()
     half = lambda: (torch.rand(len(circuit), generator=generator) < 0.5).float()
@@ -82,8 +84,8 @@ def completeness(patcher: Patcher, circuit: Tensor, generator: torch.Generator, 
 @torch.no_grad()
 def minimality(patcher: Patcher, circuit: Tensor) -> pd.DataFrame:
     """Of every edge of a circuit, what its removal costs: writer, reader, cost (rise of `distance`), essential (cost above 0.01)."""
+    circuit, rows = circuit.cpu(), []
     start = _distance(patcher, circuit)
-    rows = []
     for i in (circuit.bool() & patcher.graph.carrying).nonzero().flatten().tolist():
         cost = _distance(patcher, _drop(circuit, i)) - start
         rows.append((*patcher.graph.edges[i], cost, cost > ESSENTIAL))
@@ -134,17 +136,18 @@ def overlap(a: Tensor, b: Tensor, graph: Graph) -> dict[str, float]:
     share = lambda both: both / (size_a + size_b - both) if size_a + size_b else math.nan
     drawn = (carrying, size_a, size_b)
     possible = np.arange(max(0, size_a + size_b - carrying), min(size_a, size_b) + 1)
-    return dict(a=size_a, b=size_b, both=both, overlap=share(both), null=float((stats.hypergeom.pmf(possible, *drawn) * share(possible)).sum()),
+    null = float((stats.hypergeom.pmf(possible, *drawn) * share(possible)).sum())
+    return dict(a=size_a, b=size_b, both=both, overlap=share(both), null=null,
                 p=float(stats.hypergeom.sf(both - 1, *drawn)), ceiling=share(min(size_a, size_b)))
 
 
 def swap(circuits: dict[str, Tensor], patchers: dict[str, Patcher]) -> pd.DataFrame:
     """Each circuit on each task, its own and the others': circuit, task and the columns of `measure`."""
-    rows = [dict(circuit=name, task=task, **measure(patcher, circuit)) for name, circuit in circuits.items() for task, patcher in patchers.items()]
-    return pd.DataFrame(rows)
+    both = [(name, task) for name in circuits for task in patchers]
+    return pd.DataFrame([dict(circuit=name, task=task, **measure(patchers[task], circuits[name])) for name, task in both])
 
 
 def agreement(a: pd.Series, b: pd.Series, graph: Graph, size: int) -> dict[str, float]:
-    """How far two methods' effects [E] agree: Spearman's rank correlation of absolute effects, overlap of their `size` strongest."""
+    """How far two methods' effects [E] agree: Spearman's rank correlation of absolute effects, `overlap` of their `size` strongest."""
     rank = stats.spearmanr(*(np.abs(np.asarray(each))[graph.carrying.numpy()] for each in (a, b))).statistic
     return dict(rank=float(rank), **overlap(strongest(a, size), strongest(b, size), graph))

@@ -323,6 +323,7 @@ def test_elimination_finds_the_planted_circuit_and_measures_agree():
         got = measure(patcher, mask)
         errors = [(y - patcher.pair.target).square().sum(-1).mean().item() for y in (patcher.full, patcher.empty)]
         assert (got["error_full"], got["error_empty"]) == pytest.approx(errors)
+        assert got["difference"] == pytest.approx((patcher.full - patcher.empty).square().sum(-1).mean().item())
         assert (got["edges"], got["distance"], got["lost"]) == pytest.approx((expected[0], *expected[2:]), abs=1e-9)
         assert math.isnan(got["faithfulness"]) or got["faithfulness"] == pytest.approx(expected[1], abs=1e-9)
     aim = Patcher(model, Pair(patcher.pair.clean, patcher.pair.corrupted, patcher.full))  # the truth is what the model says
