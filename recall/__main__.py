@@ -1,4 +1,4 @@
-"""Command line: python -m recall train | sweep | evaluate | distance | probe | runs | claims | presets | interventions."""
+"""Command line: python -m recall train | sweep | evaluate | distance | probe | circuits | runs | claims | presets | interventions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import claims, interventions, probes, progress, runs, settings, summary, sweep, training
+from recall import circuits, claims, corruptions, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
 from recall.evaluation import table
 from recall.needle import needle_prompts
+from recall.task import check
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,6 +72,21 @@ def parser() -> argparse.ArgumentParser:
     probe = commands.add_parser("probe", help="every intervention on finished runs, into data/tables")
     probe.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
     probe.set_defaults(run=_probe)
+
+    circuit = commands.add_parser("circuits", help="what each edge inside a finished model does for one prediction")
+    circuit.add_argument("RUN", help="name of a committed run, or a run folder")
+    circuit.add_argument("--task", default="1-after", help="the prediction: 1-after, 2-after, ... the query (default: 1-after)")
+    circuit.add_argument("--corruption", default=corruptions.DEFAULT,
+                         help=f"{', '.join(corruptions.CORRUPTIONS)} (default: {corruptions.DEFAULT})")
+    circuit.add_argument("--method", default="exact", help=f"{', '.join(METHODS)} (default: exact)")
+    circuit.add_argument("--edges", type=int, help="with --method pruned, how many to keep (default: a third)")
+    circuit.add_argument("--steps", type=int, help=f"with --method pruned, of training (default: {pruning.PruningConfig.steps})")
+    circuit.add_argument("--systems", type=int, default=2, help="N, systems in the prompt")
+    circuit.add_argument("--needle", type=int, default=0, help="haystack segment queried; 0 is the farthest")
+    circuit.add_argument("--haystacks", type=int, default=64)
+    circuit.add_argument("--traces", type=int, default=16)
+    circuit.add_argument("--seed", type=int, default=1, help="of the prompts, and of pruning")
+    circuit.set_defaults(run=_circuits)
 
     for name, run, about in (
         ("runs", _runs, "committed runs and when each ability emerged"),
@@ -143,6 +159,36 @@ def _distance(options):
     rows = pd.concat([training.needle_distance(folder) for folder in options.FOLDER])
     runs.write_table("distance", rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
+
+
+def _circuits(options):
+    check("method", options.method in METHODS, f"one of {', '.join(METHODS)}", options.method)
+    for field in ("edges", "steps"):
+        value = getattr(options, field)
+        check(field, value is None or options.method == "pruned", "left out but with --method pruned", value)
+    run = _run(options.RUN)
+    task, model = settings.from_json(run.config).task, training.trained_model(run)
+    prompts = needle_prompts(task, options.systems, haystacks=options.haystacks, traces=options.traces,
+                             needle=options.needle, seed=options.seed)
+    pair = corruptions.corrupted_pair(prompts, task, options.task, options.corruption)
+    edges = METHODS[options.method](model, pair, options)[["writer", "reader", "effect"]]
+    show(options, dict(task=options.task, corruption=options.corruption, method=options.method, edges=edges.to_dict("records")),
+         lambda row: pd.DataFrame(row["edges"]).sort_values("effect", key=abs, ascending=False, kind="stable").head(20))
+
+
+def _pruned(model, pair, options):
+    graph = circuits.Graph.of(model)
+    given = {field: getattr(options, field) for field in ("edges", "steps") if getattr(options, field) is not None}
+    config = pruning.PruningConfig(**{"edges": int(graph.carrying.sum()) // 3, "seed": options.seed, **given})
+    circuit, gates = pruning.prune(model, pair, config)
+    return graph.table(effect=circuit * gates)
+
+
+METHODS = {  # what `effect` is: share of the prediction lost without the edge; its integrated gradient; its gate, 0 outside the circuit
+    "exact": lambda model, pair, options: circuits.exact(circuits.Patcher(model, pair)).rename(columns={"noising": "effect"}),
+    "attribution": lambda model, pair, options: circuits.attribution(circuits.Patcher(model, pair)),
+    "pruned": _pruned,
+}
 
 
 def _runs(options):
