@@ -20,7 +20,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Callable
 

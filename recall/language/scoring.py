@@ -26,6 +26,7 @@ from recall.task import check, stream
 
 LOGITS = 2**26  # numbers of logits held at once: a quarter of a GB in single precision
 RESAMPLES = 500  # of the prompts, for 95 % intervals
+DATED = 200  # of them, for intervals of dates, which take longer
 
 
 class Unaligned(ValueError):
@@ -50,10 +51,10 @@ def align(tokenizer, prompt: str, target: str) -> tuple[list[int], int]:
     start = len(before)
     while start < len(ids) and not tokenizer.decode(ids[start : start + 1]).strip() and tokenizer.decode(ids[start:]).strip() == target:
         start += 1  # a lone space, then the word; one token may also be part of a letter, which decodes to no space
-    if len(ids) - start < 2:
-        raise Unaligned(f"target must be two tokens or more: {target!r} is one for this tokeniser")
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
         raise Unaligned(f"target must be of tokens that the tokeniser knows: {target!r}")
+    if len(ids) - start < 2:
+        raise Unaligned(f"target must be two tokens or more: {target!r} is one for this tokeniser")
     return ids, start
 
 
@@ -209,12 +210,13 @@ def emergence(frame: pd.DataFrame, column: str = "gained") -> pd.DataFrame:
         cube = {k: each.pivot_table(index="step", columns="prompt", values=column) for k, each in group.groupby("k")}
         steps = cube[1].index.to_numpy(float)
         dates = {k: _date(steps, table.to_numpy().mean(1)) for k, table in cube.items()}
-        draws = _resample(cube[1].shape[1])
-        again = np.array([[_date(steps, cube[k].to_numpy()[:, pick].mean(1)) for k in (1, 2)] for pick in draws[:200]])
-        spread = np.log2(again[:, 0] / again[:, 1])
-        low, high = np.nanquantile(spread, [0.025, 0.975]) if np.isfinite(spread).mean() > 0.95 else (math.nan, math.nan)
+        octaves, low, high = float(np.log2(dates[1] / dates[2])) if dates[2] else math.nan, math.nan, math.nan
+        if math.isfinite(octaves):
+            picks = _resample(cube[1].shape[1])[:DATED]
+            again = np.array([[_date(steps, cube[k].to_numpy()[:, pick].mean(1)) for k in (1, 2)] for pick in picks])
+            low, high = np.quantile(np.log2(again[:, 0] / again[:, 1]), [0.025, 0.975])  # nan if one of them has no date
         final = {k: table.to_numpy().mean(1)[-3:] for k, table in cube.items()}
-        rows.append(dict(labels=labels, quantity=column, first=dates[1], second=dates[2], octaves=float(np.log2(dates[1] / dates[2])),
+        rows.append(dict(labels=labels, quantity=column, first=dates[1], second=dates[2], octaves=octaves,
                          low=low, high=high, final_first=np.median(final[1]), final_second=np.median(final[2]), last_step=steps[-1]))
     return pd.DataFrame(rows)
 
