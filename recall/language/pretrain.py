@@ -64,7 +64,7 @@ class PretrainConfig:
     batch_size: int = 32
     steps: int = 3000
     learning_rate: float = 3e-3
-    muon_rate: float = 0.01
+    muon_rate: float = 0.02
     momentum: float = 0.7
     warmup: int = 50
 
@@ -172,7 +172,7 @@ def build(config: PretrainConfig, vocabulary: int, seed: int):
     """An untrained Olmo2ForCausalLM; QK-norm, reordered norms, SwiGLU and rotary positions are the architecture's own."""
     from transformers import Olmo2Config, Olmo2ForCausalLM
 
-    shape = Olmo2Config(vocab_size=vocabulary, hidden_size=config.width, intermediate_size=4 * config.width, num_hidden_layers=config.layers,
+    shape = Olmo2Config(vocab_size=vocabulary, hidden_size=config.width, intermediate_size=2 * config.width, num_hidden_layers=config.layers,
                         num_attention_heads=config.heads, max_position_embeddings=1024, pad_token_id=None, bos_token_id=None, eos_token_id=0)
     with torch.random.fork_rng(devices=[]):  # the library draws from the global generator
         torch.manual_seed(stream("init", seed).initial_seed())
