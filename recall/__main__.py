@@ -82,9 +82,10 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--revisions", nargs="+", default=["*step*"], help="names or patterns (default: all with a step)")
     words.add_argument("--at-most", type=int, help="of those, so many at about equal ratios of steps")
     words.add_argument("--out", type=Path, required=True, help="folder of scores and tables; goes on after a kill")
-    words.add_argument("--pairs", type=Path, help="CSV file: source, a column per task (default: the folder's lexicon.csv, or words.csv of data/reference)")
-    for field, value, about in (("tasks", 4, "N, tasks in a prompt"), ("shots", 2, "examples of each"), ("needle", 0, "task queried; 0 is the farthest"),
-                                ("prompts", 256, "how many"), ("seed", 0, "of the prompts, and of --train")):
+    words.add_argument("--pairs", type=Path, help="CSV file: source, a column per task (default: the model folder's lexicon.csv, "
+                                                  "else data/reference/words.csv)")
+    for field, value, about in (("tasks", 4, "N, tasks in a prompt"), ("shots", 2, "examples of each"), ("prompts", 256, "how many"),
+                                ("needle", 0, "task queried; 0 is the farthest"), ("seed", 0, "of the prompts, and of --train")):
         words.add_argument(f"--{field}", type=int, default=value, help=about)
     words.add_argument("--shown", action="store_true", help="the query's source stands among every task's examples")
     words.add_argument("--kind", default="known", help="of pairs, as in the CSV file: known or context")
@@ -180,7 +181,8 @@ def _language(options):
         own = Path(model) / "lexicon.csv"
         at = revisions.choose(model, options.revisions, options.at_most)
         pairs = lexicon.read(options.pairs or (own if own.is_file() else runs.DATA / "reference" / "words.csv"))
-    _, dates = revisions.run(model, at, pairs, config, options.out, device=options.device, dtype=options.dtype, forget=options.forget, report=tell)
+    _, dates = revisions.run(model, at, pairs, config, options.out, device=options.device, dtype=options.dtype,
+                             forget=options.forget, report=tell)
     show(options, dates.to_dict("records"), pd.DataFrame)
 
 

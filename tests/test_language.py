@@ -153,9 +153,9 @@ def test_twins_names_and_shown():
 
 def test_too_small_a_lexicon_is_refused():
     tokens = [[(0, 1), (2, 3)] for _ in WORDS.sources]
-    with pytest.raises(ValueError, match="lexicon must be of more than 4 known sources whose targets are two tokens or more"):
+    with pytest.raises(ValueError, match="lexicon must be of more than 5 known sources, targets of two tokens or more, not .5 usable of 5"):
         draw(WORDS, tokens, PromptConfig(tasks=2, shots=2))
-    with pytest.raises(ValueError, match="lexicon must be of enough known sources whose first tokens differ"):
+    with pytest.raises(ValueError, match="lexicon must be of enough known sources, targets of two tokens or more, whose first tokens differ, not .0 usable of 5"):
         draw(WORDS, [[(0, 1), ()] for _ in WORDS.sources], PromptConfig(tasks=2, shots=1))
 
 

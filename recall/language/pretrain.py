@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Callable
 
@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recall import runs
-from recall.language.lexicon import Lexicon, LexiconConfig, invented, read, split
+from recall.language.lexicon import KINDS, Lexicon, LexiconConfig, invented, read, split
 from recall.language.prompts import HIDDEN, LABELS
 from recall.language.revisions import quiet
 from recall.task import check, stream
@@ -86,17 +86,13 @@ def recipe(name: str, seed: int, steps: int | None = None) -> tuple[Lexicon, Pre
     if name == "invented":
         return invented(LexiconConfig(), seed), PretrainConfig(**more)
     words = read(runs.DATA / "reference" / "words.csv")
-    clear = lambda words: replace(words, **{field: tuple(v for v, keep in zip(getattr(words, field), _clear(words)) if keep) for field in ("sources", "targets", "kinds")})
-    words = clear(words)
-    order = torch.randperm(len(words.sources), generator=stream("library", seed)).tolist()
-    return replace(words, kinds=tuple("context" if place % 3 == 0 else "known" for place in order)), PretrainConfig(context=0.4, **more)
-
-
-def _clear(words: Lexicon) -> list[bool]:
-    """Of each source, whether our tokeniser would cut all its targets in half, as it should."""
     tokenizer = tokeniser(words)
-    whole = lambda word: tokenizer.tokenize(word) == [split(word)[0], "##" + split(word)[1]]
-    return [len(tokenizer.tokenize(source)) == 1 and all(map(whole, row)) for source, row in zip(words.sources, words.targets)]
+    halved = lambda word: tokenizer.tokenize(word) == [split(word)[0], "##" + split(word)[1]]  # not where a longer piece fits first
+    clear = [(source, row) for source, row in zip(words.sources, words.targets)
+             if len(tokenizer.tokenize(source)) == 1 and all(map(halved, row))]
+    order = torch.randperm(len(clear), generator=stream("library", seed)).tolist()
+    kinds = tuple("context" if place % 3 == 0 else "known" for place in order)
+    return Lexicon(words.tasks, *map(tuple, zip(*clear)), kinds), PretrainConfig(context=0.4, **more)
 
 
 def tokeniser(lexicon: Lexicon):
@@ -105,7 +101,7 @@ def tokeniser(lexicon: Lexicon):
     from transformers import PreTrainedTokenizerFast
 
     halves = [split(word) for row in lexicon.targets for word in row]
-    pieces = [END, "[UNK]", "\n", ":", "=", HIDDEN, *LABELS, *lexicon.tasks, *lexicon.sources, *(w for words in FILLER for w in words.split()),
+    pieces = [END, "[UNK]", "\n", ":", "=", HIDDEN, *LABELS, *lexicon.tasks, *lexicon.sources, *" ".join(FILLER).split(),
               *sorted({a for a, _ in halves}), *sorted({"##" + b for _, b in halves})]
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
     inner = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -124,9 +120,11 @@ class Corpus:
         one = lambda words: torch.tensor([_single(tokenizer, word) for word in words])
         self.labels, self.names, self.sources = one(LABELS), one(lexicon.tasks), one(lexicon.sources)
         self.mark = {mark: _single(tokenizer, mark) for mark in (":", "=", HIDDEN, "\n")}
-        self.targets = torch.tensor([[tokenizer.encode(word, add_special_tokens=False) for word in row] for row in lexicon.targets])  # [S, M, 2]
+        pair = lambda word: tokenizer.encode(word, add_special_tokens=False)
+        self.targets = torch.tensor([list(map(pair, row)) for row in lexicon.targets])  # [S, M, 2]
         self.filler = [one(words.split()) for words in FILLER]
-        self.known, self.twin, self.context = (torch.tensor([i for i, k in enumerate(lexicon.kinds) if k == kind], dtype=torch.long) for kind in ("known", "twin", "context"))
+        of = lambda kind: torch.tensor([i for i, each in enumerate(lexicon.kinds) if each == kind], dtype=torch.long)
+        self.known, self.twin, self.context = map(of, KINDS)
         check("context", not config.context or len(self.context) > 0, "0 where the lexicon has no pairs of kind context", config.context)
 
     def batch(self, step: int, size: int) -> Tensor:
@@ -172,8 +170,9 @@ def build(config: PretrainConfig, vocabulary: int, seed: int):
     """An untrained Olmo2ForCausalLM; QK-norm, reordered norms, SwiGLU and rotary positions are the architecture's own."""
     from transformers import Olmo2Config, Olmo2ForCausalLM
 
-    shape = Olmo2Config(vocab_size=vocabulary, hidden_size=config.width, intermediate_size=2 * config.width, num_hidden_layers=config.layers,
-                        num_attention_heads=config.heads, max_position_embeddings=1024, pad_token_id=None, bos_token_id=None, eos_token_id=0)
+    shape = Olmo2Config(vocab_size=vocabulary, hidden_size=config.width, intermediate_size=2 * config.width,
+                        num_hidden_layers=config.layers, num_attention_heads=config.heads, max_position_embeddings=1024,
+                        pad_token_id=None, bos_token_id=None, eos_token_id=0)
     with torch.random.fork_rng(devices=[]):  # the library draws from the global generator
         torch.manual_seed(stream("init", seed).initial_seed())
         return Olmo2ForCausalLM(shape)

@@ -86,17 +86,18 @@ def draw(lexicon: Lexicon, tokens: list[list[tuple[int, ...]]], config: PromptCo
     whole = [i for i, row in enumerate(tokens) if all(row)]
     kind = "twin" if twins and "twin" in lexicon.kinds else config.kind
     fillers = [i for i in whole if lexicon.kinds[i] == config.kind]
-    prompts = []
+    usable, prompts = f"{len(whole)} usable of {len(tokens)}", []
     for _ in range(config.count):
         tasks = permutation(M)[:N]
         labels = tuple(lexicon.tasks[m] for m in tasks) if names else tuple(LABELS[j] for j in permutation(len(LABELS))[:N])
-        chosen = _query(tokens, [i for i in permutation(len(tokens)) if all(tokens[i]) and lexicon.kinds[i] == kind], tasks, config.needle, twins)
-        check("lexicon", chosen is not None, f"of enough {kind} sources whose first tokens {'coincide in two tasks' if twins else 'differ'}, two tokens or more each",
-              f"{len(whole)} usable of {len(tokens)}")
+        candidates = [whole[j] for j in permutation(len(whole)) if lexicon.kinds[whole[j]] == kind]
+        chosen = _query(tokens, candidates, tasks, config.needle, twins)
+        check("lexicon", chosen is not None, f"of enough {kind} sources, targets of two tokens or more, whose first tokens "
+              f"{'coincide in two tasks' if twins else 'differ'}", usable)
         query, twin = chosen
         rest = [fillers[j] for j in permutation(len(fillers)) if fillers[j] != query]
         needed = config.shots if config.shown else config.shots * N
-        check("lexicon", len(rest) > needed, f"of more than {needed} {config.kind} sources whose targets are two tokens or more", f"{len(rest)} usable of {len(tokens)}")
+        check("lexicon", len(rest) > needed, f"of more than {needed + 1} {config.kind} sources, targets of two tokens or more", usable)
         other = rest.pop()
         if config.shown:  # every task shows the same sources, in an order of its own
             shared = [query, *rest[: config.shots - 1]]

@@ -75,8 +75,10 @@ def choose(model: str, patterns: list[str], at_most: int | None = None) -> list[
     if names is None:
         from huggingface_hub import try_to_load_from_cache
 
-        missing = [p for p in patterns if any(c in p for c in "*?[") or not isinstance(try_to_load_from_cache(model, "config.json", revision=p), str)]
-        check("model", not missing, f"a local folder or in the hub's cache where the hub cannot be reached (not there: {', '.join(missing)})", model)
+        cached = lambda name: isinstance(try_to_load_from_cache(model, "config.json", revision=name), str)
+        missing = [name for name in patterns if any(c in name for c in "*?[") or not cached(name)]
+        check("model", not missing, "a local folder or in the hub's cache where the hub cannot be reached "
+              f"(not there: {', '.join(missing)})", model)
         names = patterns
     found = []
     for pattern in patterns:
@@ -98,13 +100,16 @@ def load(model: str, revision: str, what: str, dtype: torch.dtype = torch.float3
     import transformers
 
     quiet()
-    place = dict(pretrained_model_name_or_path=str(Path(model) / revision)) if Path(model).is_dir() else dict(pretrained_model_name_or_path=model, revision=revision)
+    place = dict(pretrained_model_name_or_path=model, revision=revision)
+    if Path(model).is_dir():
+        place = dict(pretrained_model_name_or_path=str(Path(model) / revision))
     try:
         if what == "tokenizer":
             return transformers.AutoTokenizer.from_pretrained(**place)
         return transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=dtype, use_safetensors=True).eval()
     except Exception as error:  # of the hub, of a file, of a configuration: from whatever library
-        raise ValueError(f"revision must have a {what} that can be read (weights as safetensors): {model}, {revision}: {_line(error)}") from error
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"revision must have a {what} that can be read (weights as safetensors): {model}, {revision}: {why}") from error
 
 
 def quiet() -> None:
@@ -113,10 +118,6 @@ def quiet() -> None:
 
     transformers.utils.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def run(model: str, revisions: list[str], lexicon: Lexicon, config: PromptConfig, out: Path, *, device: str = "cpu",
@@ -140,7 +141,8 @@ def run(model: str, revisions: list[str], lexicon: Lexicon, config: PromptConfig
         groups = _prompts(lexicon, tokens, config)
     except ValueError as error:
         raise ValueError(f"{error}" + (f"; for example, {refused.reason.iloc[0]}" if len(refused) else "")) from error
-    plain = asdict(config) | dict(model=model if not Path(model).is_dir() else "local", dtype=dtype, lexicon=hashlib.sha256(lexicon.to_csv().encode()).hexdigest())
+    plain = asdict(config) | dict(model="local" if Path(model).is_dir() else model, dtype=dtype,
+                                  lexicon=hashlib.sha256(lexicon.to_csv().encode()).hexdigest())
     if (out / "config.json").exists():
         there = json.loads((out / "config.json").read_text())
         differs = next((name for name in plain if there.get(name) != plain[name]), None)
@@ -183,8 +185,8 @@ def tables(out: Path, revisions: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]
 def _axis(revisions: list[str], name: str) -> int:
     """The step of a revision; of a later stage, behind the last of the one before."""
     stage, step = step_of(name)
-    before = [max(s for g, s in map(step_of, revisions) if g == earlier) for earlier in {g for g, _ in map(step_of, revisions)} if earlier < stage]
-    return step + sum(before)
+    last = dict(sorted(map(step_of, revisions)))  # stage: its last step
+    return step + sum(steps for earlier, steps in last.items() if earlier < stage)
 
 
 def _place(out: Path, revision: str) -> Path:

@@ -74,7 +74,8 @@ def target_tokens(tokenizer, lexicon: Lexicon) -> tuple[list[list[tuple[int, ...
 
 
 @torch.inference_mode()
-def token_bits(model, sequences: Sequence[Sequence[int]], starts: Sequence[int], rivals: Sequence[dict[int, int]] | None = None) -> list[list[dict]]:
+def token_bits(model, sequences: Sequence[Sequence[int]], starts: Sequence[int],
+               rivals: Sequence[dict[int, int]] | None = None) -> list[list[dict]]:
     """For every sequence a list over its tokens from `starts` on: bits = log2 p(token | all before it), correct = whether it is
     the most probable, rival = log2 p of the token rivals[i] holds for that place (nan where none).
 
@@ -101,8 +102,8 @@ def token_bits(model, sequences: Sequence[Sequence[int]], starts: Sequence[int],
             rows = logits[b, starts[i] - 1 - first : len(sequences[i]) - 1 - first].float().log_softmax(-1) / math.log(2)
             true = ids[b, starts[i] : len(sequences[i])]
             bits, best = rows.gather(1, true[:, None]).squeeze(1).tolist(), (rows.argmax(1) == true).tolist()
-            rival = (rivals[i] if rivals else {})
-            results[i] = [dict(bits=bits[k], correct=best[k], rival=rows[k, rival[k]].item() if k in rival else math.nan) for k in range(len(bits))]
+            rival = {k: rows[k, token].item() for k, token in rivals[i].items()} if rivals else {}
+            results[i] = [dict(bits=bits[k], correct=best[k], rival=rival.get(k, math.nan)) for k in range(len(bits))]
     return results
 
 
@@ -181,7 +182,7 @@ def matched(scores: pd.DataFrame, bits: float = 1.0, octaves: float = 1.0) -> se
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Means over prompts with 95 % intervals (bootstrap): one row per revision, labels, k and quantity; columns mean, low, high, prompts."""
+    """Means over prompts with 95 % bootstrap intervals: a row per revision, labels, k and quantity; columns mean, low, high, prompts."""
     rows = []
     for keys, group in frame.groupby(["step", "revision", "labels", "k"], sort=True):
         values = group.drop(columns=["step", "revision", "labels", "k", "prompt"])
@@ -216,8 +217,8 @@ def emergence(frame: pd.DataFrame, column: str = "gained") -> pd.DataFrame:
             again = np.array([[_date(steps, cube[k].to_numpy()[:, pick].mean(1)) for k in (1, 2)] for pick in picks])
             low, high = np.quantile(np.log2(again[:, 0] / again[:, 1]), [0.025, 0.975])  # nan if one of them has no date
         final = {k: table.to_numpy().mean(1)[-3:] for k, table in cube.items()}
-        rows.append(dict(labels=labels, quantity=column, first=dates[1], second=dates[2], octaves=octaves,
-                         low=low, high=high, final_first=np.median(final[1]), final_second=np.median(final[2]), last_step=steps[-1]))
+        rows.append(dict(labels=labels, quantity=column, first=dates[1], second=dates[2], octaves=octaves, low=low, high=high,
+                         final_first=np.median(final[1]), final_second=np.median(final[2]), last_step=steps[-1]))
     return pd.DataFrame(rows)
 
 
