@@ -53,7 +53,7 @@ class PretrainConfig:
 
     tasks: int = 4
     turn: float = 0.5
-    named: float = 0.3
+    named: float = 0.25
     hidden: float = 0.1
     filler: float = 0.1
     context: float = 0.0
@@ -62,7 +62,7 @@ class PretrainConfig:
     heads: int = 4
     tokens: int = 98
     batch_size: int = 32
-    steps: int = 3000
+    steps: int = 4500
     learning_rate: float = 3e-3
     muon_rate: float = 0.02
     momentum: float = 0.7
