@@ -332,3 +332,13 @@ def test_chart_takes_the_summary():
     (data,) = [rows for rows in chart["datasets"].values() if "token" in rows[0]]
     assert {(row["token"], row["under"], row["step"]): row["mean"] for row in data}["first token", "the tasks' names", 800] == 3
     assert [row["level"] for rows in chart["datasets"].values() for row in rows if "level" in row] == [3]
+
+
+def test_a_question_holds_the_rivals_tokens_that_differ():
+    prompt = prompts.Prompt((("K", "cat", "gato"),), "K", "dog", "paro", None, ("K", "R"), "B", ("paro", "puro"), 0, 1, "sun")
+    asked = scoring.ask(Chars(" p"), [prompt], ["plain", "misdirected", "synchronised"])
+    assert asked.keys == [(0, "plain"), (0, "misdirected"), (0, "synchronised")]
+    read = Chars(" p").decode
+    assert [read(ids[start:]) for ids, start in zip(asked.sequences, asked.starts)] == [" pa"] * 3  # two tokens
+    assert [read(ids[:start]).splitlines()[-1] for ids, start in zip(asked.sequences, asked.starts)] == ["K: dog =", "R: dog =", "K: dog ="]
+    assert [{k: read([token]) for k, token in rival.items()} for rival in asked.rivals] == [{}, {1: "u"}, {1: "u"}]

@@ -193,3 +193,19 @@ def test_choice_of_revisions_is_spaced_by_ratio(monkeypatch):
 def test_a_later_stage_lies_behind_the_one_before():
     names = ["stage1-step10-tokens1B", "stage1-step900-tokens2B", "stage2-ingredient1-step50-tokens3B"]
     assert [revisions._axis(names, name) for name in names] == [10, 900, 950]
+
+
+def test_revisions_in_the_hubs_cache_are_read_without_the_hub(saved, tmp_path):
+    """The way of a hub's name, `from_pretrained(name, revision=...)`, on a cache laid out as the hub's library does; `--forget` empties it."""
+    place = tmp_path / "hub" / "models--somebody--small"
+    for i, revision in enumerate(("step0", "step32")):
+        shutil.copytree(saved / revision, place / "snapshots" / (commit := str(i) * 40))
+        (place / "refs").mkdir(exist_ok=True)
+        (place / "refs" / revision).write_text(commit)
+    call = [sys.executable, "-m", "recall", *arguments("somebody/small", tmp_path / "out", "--revisions", "step0", "step32", "--forget",
+                                                       "--pairs", str(saved / "lexicon.csv"))]
+    done = subprocess.run(call, capture_output=True, text=True, env={**OFFLINE, "HF_HUB_CACHE": str(tmp_path / "hub")})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == ["step0: 1 of 2", "step32: 2 of 2"]
+    assert pd.read_csv(tmp_path / "out" / "emergence.csv").last_step.unique() == [32]
+    assert not list((tmp_path / "hub").rglob("model.safetensors"))

@@ -109,7 +109,8 @@ def token_bits(model, sequences: Sequence[Sequence[int]], starts: Sequence[int],
 
 @dataclass(frozen=True)
 class Questions:
-    """Aligned prompts: keys (prompt, condition), token ids up to the target's second, place of its first, the rival's two tokens."""
+    """Aligned prompts: keys (prompt, condition), token ids up to the target's second, place of its first, and of the rival's two
+    tokens those that are others than the target's."""
 
     keys: list[tuple[int, str]]
     sequences: list[list[int]]
@@ -127,7 +128,8 @@ def ask(tokenizer, prompts: list[Prompt], conditions: Sequence[str]) -> Question
             rival = {}
             if prompt.rival is not None:
                 other, begin = align(tokenizer, prompt.text, prompt.rival)
-                rival = dict(enumerate(other[begin : begin + 2]))
+                pairs = zip(other[begin : begin + 2], ids[start : start + 2])
+                rival = {k: theirs for k, (theirs, ours) in enumerate(pairs) if theirs != ours}  # else nothing tells them apart
             questions.keys.append((i, condition))
             questions.sequences.append(ids[: start + 2])
             questions.starts.append(start)
@@ -185,11 +187,10 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Means over prompts with 95 % bootstrap intervals: a row per revision, labels, k and quantity; columns mean, low, high, prompts."""
     rows = []
     for keys, group in frame.groupby(["step", "revision", "labels", "k"], sort=True):
-        values = group.drop(columns=["step", "revision", "labels", "k", "prompt"])
-        draws = _resample(len(values))
-        for name, column in values.items():
-            if column.notna().all():
-                low, high = np.quantile(column.to_numpy()[draws].mean(1), [0.025, 0.975])
+        for name, column in group.drop(columns=["step", "revision", "labels", "k", "prompt"]).items():
+            column = column.dropna()
+            if len(column):
+                low, high = np.quantile(column.to_numpy()[_resample(len(column))].mean(1), [0.025, 0.975])
                 rows.append(dict(zip(("step", "revision", "labels", "k"), keys)) |
                             dict(quantity=name, mean=column.mean(), low=low, high=high, prompts=len(column)))
     return pd.DataFrame(rows)
