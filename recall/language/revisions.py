@@ -20,7 +20,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Callable
 
@@ -194,8 +194,11 @@ def _place(out: Path, revision: str) -> Path:
 
 
 def _prompts(lexicon, tokens, config):
-    """(kind of labels, prompts, conditions) to score: arbitrary labels, the tasks' names, and, where there are twins, those."""
+    """(kind of labels, prompts, conditions) to score: arbitrary labels, the same with the last task queried (which going on with
+    what is under way answers too), the tasks' names, and, where there are twins, those."""
+    nearest = replace(config, needle=config.tasks - 1)
     groups = [("arbitrary", draw(lexicon, tokens, config), ALWAYS),
+              ("arbitrary, last task", draw(lexicon, tokens, nearest), ALWAYS),
               ("names", draw(lexicon, tokens, config, names=True), ALWAYS)]
     try:
         groups.append(("arbitrary", draw(lexicon, tokens, config, twins=True), ("synchronised",)))
