@@ -307,7 +307,7 @@ def test_matched_pairs_are_alike_in_bits_and_in_rank():
 
 def gains(curves, prompts=6):
     steps = [0, 100, 200, 400, 800, 1600]
-    return pd.DataFrame([dict(revision=f"step{s}", step=s, labels="arbitrary", prompt=p, k=k, gained=g) for k, curve in curves.items()
+    return pd.DataFrame([dict(revision=f"step{s}", step=s, labels="arbitrary", prompt=p, k=k, gained=g, surprisal=5 - k) for k, curve in curves.items()
                          for s, g in zip(steps, curve) for p in range(prompts)])
 
 
@@ -315,13 +315,14 @@ def test_emergence_at_half_the_final_gain():
     found = scoring.emergence(gains({1: (0, 0, 0, 0, 3, 3), 2: (0, 2, 2, 2, 2, 2)})).iloc[0]
     assert found["second"] == pytest.approx(50) and found["first"] == pytest.approx(400 * 2**0.5)  # interpolated linearly from the untrained, then in logs
     assert found.octaves == pytest.approx(3.5) and (found.low, found.high) == (pytest.approx(3.5), pytest.approx(3.5))
+    assert found.whole_first == pytest.approx(400 * 2 ** (2 / 3)) and found.whole_second == pytest.approx(75)  # at 2 of 4 and 1.5 of 3 bits
     never = scoring.emergence(gains({1: (0, 0, 0, 0, 0, 0.05), 2: (0, 2, 2, 2, 2, 2)})).iloc[0]
     assert math.isnan(never["first"]) and math.isnan(never.octaves) and math.isnan(never.low)
 
 
 def test_intervals_are_over_prompts():
     frame = gains({1: (0,) * 6}, prompts=200).assign(gained=lambda f: f.prompt % 2)
-    found = scoring.summary(frame)
+    found = scoring.summary(frame).query("quantity == 'gained'")
     assert (found["mean"] == 0.5).all() and (found.prompts == 200).all()
     assert ((found.high - found.low).between(0.10, 0.18)).all()  # 2 * 1.96 * sqrt(0.25 / 200) = 0.139
 

@@ -206,6 +206,9 @@ def emergence(frame: pd.DataFrame, column: str = "gained") -> pd.DataFrame:
     Dates are steps, as `evaluation.emergence` reads them off mean gain / final gain (the median of the last three revisions).
     octaves = log2(first / second): 1 means that the first token took twice as many steps.  low, high: 95 % over prompts,
     drawn again together for all revisions.  nan where a final gain is not above 0.1 bits, or a date is never reached.
+
+    Half of a final gain flatters a token that stays on a plateau, such as the label-blind one; whole_first and whole_second are
+    dates at half of what there is to gain by the source, the last revision's surprisal without it.
     """
     rows = []
     for labels, group in frame.groupby("labels"):
@@ -218,13 +221,17 @@ def emergence(frame: pd.DataFrame, column: str = "gained") -> pd.DataFrame:
             again = np.array([[_date(steps, cube[k].to_numpy()[:, pick].mean(1)) for k in (1, 2)] for pick in picks])
             low, high = np.quantile(np.log2(again[:, 0] / again[:, 1]), [0.025, 0.975])  # nan if one of them has no date
         final = {k: table.to_numpy().mean(1)[-3:] for k, table in cube.items()}
+        there = group[group.step == steps[-1]].groupby("k")["surprisal"].mean()
+        whole = {k: _date(steps, table.to_numpy().mean(1), there[k]) for k, table in cube.items()}
         rows.append(dict(labels=labels, quantity=column, first=dates[1], second=dates[2], octaves=octaves, low=low, high=high,
+                         whole_first=whole[1], whole_second=whole[2], surprisal_first=there[1], surprisal_second=there[2],
                          final_first=np.median(final[1]), final_second=np.median(final[2]), last_step=steps[-1]))
     return pd.DataFrame(rows)
 
 
-def _date(steps: np.ndarray, gain: np.ndarray) -> float:
-    final = np.median(gain[-3:])
+def _date(steps: np.ndarray, gain: np.ndarray, whole: float | None = None) -> float:
+    """Step from which the gain stays above half of `whole`, or of its final value."""
+    final = np.median(gain[-3:]) if whole is None else whole
     if not final > 0.1:
         return math.nan
     return evaluation.emergence(pd.DataFrame(dict(examples=steps, score=gain / final)), "score", 0.5).date
