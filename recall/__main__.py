@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Command line: python -m recall train | sweep | evaluate | distance | probe | circuits | runs | claims | presets | interventions."""
+=======
+"""Command line: python -m recall train | sweep | evaluate | distance | probe | language | runs | claims | presets | interventions."""
+>>>>>>> language
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ import pandas as pd
 
 from recall import circuits, claims, corruptions, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
 from recall.evaluation import table
+from recall.language import lexicon, pretrain, revisions
+from recall.language.prompts import PromptConfig
 from recall.needle import needle_prompts
 from recall.task import check
 
@@ -73,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     probe.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
     probe.set_defaults(run=_probe)
 
+<<<<<<< HEAD
     circuit = commands.add_parser("circuits", help="what each edge inside a finished model does for one prediction")
     circuit.add_argument("RUN", help="name of a committed run, or a run folder")
     circuit.add_argument("--task", default="1-after", help="the prediction: 1-after, 2-after, ... the query (default: 1-after)")
@@ -87,6 +94,27 @@ def parser() -> argparse.ArgumentParser:
     circuit.add_argument("--traces", type=int, default=16)
     circuit.add_argument("--seed", type=int, default=1, help="of the prompts, and of pruning")
     circuit.set_defaults(run=_circuits)
+=======
+    words = commands.add_parser("language", help="first against second token of a translation, over a language model's checkpoints")
+    source = words.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", help="name on the hub, or a folder of folders, one per revision")
+    source.add_argument("--train", choices=pretrain.RECIPES, help="train one here first, into --out")
+    words.add_argument("--revisions", nargs="+", default=["*step*"], help="names or patterns (default: all with a step)")
+    words.add_argument("--at-most", type=int, help="of those, so many at about equal ratios of steps")
+    words.add_argument("--out", type=Path, required=True, help="folder of scores and tables; goes on after a kill")
+    words.add_argument("--pairs", type=Path, help="CSV file: source, a column per task (default: the model folder's lexicon.csv, "
+                                                  "else data/reference/words.csv)")
+    for field, value, about in (("tasks", 4, "N, tasks in a prompt"), ("shots", 2, "examples of each"), ("prompts", 256, "how many"),
+                                ("needle", 0, "task queried; 0 is the farthest"), ("seed", 0, "of the prompts, and of --train")):
+        words.add_argument(f"--{field}", type=int, default=value, help=about)
+    words.add_argument("--shown", action="store_true", help="the query's source stands among every task's examples")
+    words.add_argument("--kind", default="known", help="of pairs, as in the CSV file: known or context")
+    words.add_argument("--steps", type=int, help="with --train only")
+    words.add_argument("--device", default="cpu")
+    words.add_argument("--dtype", default="float32", help=", ".join(revisions.DTYPES))
+    words.add_argument("--forget", action="store_true", help="take each revision out of the hub's cache once it is scored")
+    words.set_defaults(run=_language)
+>>>>>>> language
 
     for name, run, about in (
         ("runs", _runs, "committed runs and when each ability emerged"),
@@ -161,6 +189,7 @@ def _distance(options):
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
+<<<<<<< HEAD
 def _circuits(options):
     check("method", options.method in METHODS, f"one of {', '.join(METHODS)}", options.method)
     for field in ("edges", "steps"):
@@ -189,6 +218,24 @@ METHODS = {  # what `effect` is: share of the prediction lost without the edge; 
     "attribution": lambda model, pair, options: circuits.attribution(circuits.Patcher(model, pair)),
     "pruned": _pruned,
 }
+=======
+def _language(options):
+    config = PromptConfig(options.tasks, options.shots, options.needle, options.shown, options.kind, options.prompts, options.seed)
+    tell = lambda line: print(line, file=sys.stderr)
+    if options.train:
+        pairs, recipe = pretrain.recipe(options.train, options.seed, options.steps)
+        names = pretrain.train(pairs, recipe, options.out, options.seed, progress.of_steps(recipe.steps))
+        model, at = str(options.out), names
+    else:
+        check("steps", options.steps is None, "left out with --model", options.steps)
+        model = options.model
+        own = Path(model) / "lexicon.csv"
+        at = revisions.choose(model, options.revisions, options.at_most)
+        pairs = lexicon.read(options.pairs or (own if own.is_file() else runs.DATA / "reference" / "words.csv"))
+    _, dates = revisions.run(model, at, pairs, config, options.out, device=options.device, dtype=options.dtype,
+                             forget=options.forget, report=tell)
+    show(options, dates.to_dict("records"), pd.DataFrame)
+>>>>>>> language
 
 
 def _runs(options):

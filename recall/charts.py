@@ -374,3 +374,21 @@ def norm_gap(table: pd.DataFrame, dimension: int) -> alt.TopLevelMixin:
         strokeDash=alt.StrokeDash("led:N", scale=alt.Scale(domain=kinds, range=[[6, 3], [1, 0]])), detail="seed:N",
         tooltip=["seed", "led", alt.Tooltip("gap", format=".2f", title="larger norm / smaller"), alt.Tooltip("error", format=".3f")])
     return themed(chart.add_params(pick), 240)
+
+
+def language_gains(summary: pd.DataFrame, quantity: str = "gained") -> alt.TopLevelMixin:
+    """Bits gained by the first and the second token of a translation over a language model's training, with 95 % intervals over
+    prompts; the level is what the source has to tell.  summary: as `recall.language.revisions.tables` makes it, pairs `all`."""
+    rows = summary[(summary.quantity == quantity) & (summary.pairs == "all")].assign(
+        token=lambda f: f.k.map({1: "first token", 2: "second token"}),
+        under=lambda f: f.labels.replace({"arbitrary": "arbitrary labels", "names": "the tasks' names"}))
+    last = summary[(summary.quantity == "surprisal") & (summary.pairs == "all") & (summary.step == summary.step.max()) & (summary.labels == "arbitrary")]
+    levels = pd.DataFrame({"level": [last["mean"].mean()], "words": ["all that the source has to tell"]})
+    colour = alt.Color("token:N", scale=alt.Scale(domain=["first token", "second token"], range=[LOOK_UP, CONTINUE]))
+    x = alt.X("step:Q", title="training step", scale=alt.Scale(type="symlog", constant=16))
+    base = alt.Chart(rows).encode(x=x, color=colour, strokeDash=alt.StrokeDash(
+        "under:N", scale=alt.Scale(domain=["arbitrary labels", "arbitrary, last task", "the tasks' names"], range=[[1, 0], [2, 2], [7, 3]])))
+    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title="bits gained by knowing the source"), y2="high:Q", detail="under:N")
+    line = base.mark_line(strokeWidth=2.5).encode(y="mean:Q", tooltip=[
+        "step", "token", "under", alt.Tooltip("mean", format=".2f"), alt.Tooltip("low", format=".2f"), alt.Tooltip("high", format=".2f")])
+    return themed(_rules(levels) + band + line, 320)

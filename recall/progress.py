@@ -37,6 +37,21 @@ def on_terminal() -> Callable[[dict], None] | None:
     return report
 
 
+def of_steps(steps: int) -> Callable[[int, float], None] | None:
+    """A tqdm bar over training steps with the loss, on standard error, or None where that is not a terminal."""
+    if not sys.stderr.isatty():
+        return None
+    bar = tqdm(total=steps, unit="step", smoothing=0.05)
+
+    def report(step, loss):
+        bar.set_description(f"loss {loss:.2f}", refresh=False)
+        bar.update(step - bar.n)
+        if step == steps:
+            bar.close()
+
+    return report
+
+
 def of_sweep() -> Callable[[dict], None]:
     """A tqdm bar over all steps of a sweep, on standard error; elsewhere than on a terminal a line each minute."""
     bar = None

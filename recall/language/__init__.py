@@ -1,0 +1,12 @@
+"""First task token against second: the study's question asked of causal language models (facts section 7).
+
+A prompt holds examples of several tasks, each under a label, and ends where one of them is taken up again:
+
+    K: gub = bako        the first token of the answer, ` ba`, needs the label: which task was K?
+    R: gub = dise        the second, `ko`, can be had by going on: with gub and ba given, one task is left
+    K: zim =
+
+`lexicon`: what is translated into what.  `prompts`: the prompts and their edits.  `scoring`: log-probabilities, bits
+gained, emergence.  `revisions`: a model's checkpoints, one at a time, to tables.  `pretrain`: a small model of our own.
+`transformers` is imported where it is used, so that the rest of `recall` does without it.
+"""

@@ -1,0 +1,143 @@
+"""Few-shot prompts of several labelled tasks, one of them resumed at the end: the needle test in words.
+
+    K: gub = bako     haystack: `shots` examples of each of N tasks, under labels drawn anew for every prompt
+    K: lom = reta
+    R: dar = dise
+    R: nul = baso
+    K: zim =          query: the label of one of them again, and a new source; its target is ` misu`
+
+The prompt ends without a space: the space belongs to the target's first token.  No source stands twice in a prompt
+(but with `shown`), so that no example gives the answer away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from recall.language.lexicon import Lexicon
+from recall.task import check, stream
+
+LABELS = tuple("BFHKQTXZ")  # eight capital letters that are no words and no pronouns
+HIDDEN = "?"  # stands for a source that is not told
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    """tasks: N in a prompt.  shots: examples of each.  needle: segment whose task is queried (0 = farthest).
+    shown: the query's source stands in every task's examples (of pairs known from the context alone).
+    kind: of the pairs queried.  count: prompts.  seed: of the draw."""
+
+    tasks: int = 4
+    shots: int = 2
+    needle: int = 0
+    shown: bool = False
+    kind: str = "known"
+    count: int = 256
+    seed: int = 0
+
+    def __post_init__(self):
+        check("tasks", 2 <= self.tasks < len(LABELS), f"2 to {len(LABELS) - 1}", self.tasks)
+        check("needle", 0 <= self.needle < self.tasks, f"0 to tasks - 1 ({self.tasks - 1})", self.needle)
+        for field in ("shots", "count"):
+            check(field, getattr(self, field) >= 1, "at least 1", getattr(self, field))
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """lines: (label, source, target) of the examples.  label, source: of the query.  target: what is scored.
+    rival: what another reading would answer (None: there is none).
+
+    The rest is for edits.  labels: of the N tasks, in order.  unseen: a label of no task here.  answers: the source's N targets.
+    needle: which is right.  twin: the task, if any, whose answer shares the first token with the needle's.  other: another source.
+    """
+
+    lines: tuple[tuple[str, str, str], ...]
+    label: str
+    source: str
+    target: str
+    rival: str | None
+    labels: tuple[str, ...]
+    unseen: str
+    answers: tuple[str, ...]
+    needle: int
+    twin: int | None
+    other: str
+
+    @property
+    def text(self) -> str:
+        """The prompt, up to and without the target."""
+        return "".join(f"{label}: {source} = {target}\n" for label, source, target in self.lines) + f"{self.label}: {self.source} ="
+
+
+def draw(lexicon: Lexicon, tokens: list[list[tuple[int, ...]]], config: PromptConfig, *, names: bool = False,
+         twins: bool = False) -> list[Prompt]:
+    """`count` prompts.  tokens[i][m]: token ids of targets[i][m] (`scoring.target_tokens`), [] where it cannot be used.
+
+    names: the tasks' own names as labels, the same in every prompt.  twins: query sources on which the needle's task and
+    another of the prompt share the first token and differ in the second; otherwise all first tokens differ.
+    ValueError where the lexicon holds too few such sources.
+    """
+    M, N = len(lexicon.tasks), config.tasks
+    check("tasks", N <= M, f"at most the lexicon's ({M})", N)
+    generator = stream("evaluation", config.seed, int(names), int(twins))
+    permutation = lambda n: torch.randperm(n, generator=generator).tolist()
+    whole = [i for i, row in enumerate(tokens) if all(row)]
+    kind = "twin" if twins and "twin" in lexicon.kinds else config.kind
+    fillers = [i for i in whole if lexicon.kinds[i] == config.kind]
+    usable, prompts = f"{len(whole)} usable of {len(tokens)}", []
+    for _ in range(config.count):
+        tasks = permutation(M)[:N]
+        labels = tuple(lexicon.tasks[m] for m in tasks) if names else tuple(LABELS[j] for j in permutation(len(LABELS))[:N])
+        candidates = [whole[j] for j in permutation(len(whole)) if lexicon.kinds[whole[j]] == kind]
+        chosen = _query(tokens, candidates, tasks, config.needle, twins)
+        check("lexicon", chosen is not None, f"of enough {kind} sources, targets of two tokens or more, whose first tokens "
+              f"{'coincide in two tasks' if twins else 'differ'}", usable)
+        query, twin = chosen
+        rest = [fillers[j] for j in permutation(len(fillers)) if fillers[j] != query]
+        needed = config.shots if config.shown else config.shots * N
+        check("lexicon", len(rest) > needed, f"of more than {needed + 1} {config.kind} sources, targets of two tokens or more", usable)
+        other = rest.pop()
+        if config.shown:  # every task shows the same sources, in an order of its own
+            shared = [query, *rest[: config.shots - 1]]
+            groups = [[shared[j] for j in permutation(len(shared))] for _ in tasks]
+        else:
+            groups = [rest[n * config.shots : (n + 1) * config.shots] for n in range(N)]
+        lines = tuple((labels[n], lexicon.sources[i], lexicon.targets[i][tasks[n]]) for n, group in enumerate(groups) for i in group)
+        answers = tuple(lexicon.targets[query][m] for m in tasks)
+        spare = [name for name in LABELS if name not in labels]
+        prompts.append(Prompt(lines, labels[config.needle], lexicon.sources[query], answers[config.needle], None, labels,
+                              spare[int(torch.randint(len(spare), (), generator=generator))], answers, config.needle, twin,
+                              lexicon.sources[other]))
+    return prompts
+
+
+def _query(tokens, candidates, tasks, needle, twins):
+    """The first candidate that fits, and the segment of its twin."""
+    for i in candidates:
+        row = [tokens[i][m] for m in tasks]
+        first = [t[0] for t in row]
+        if not twins and len(set(first)) == len(first):
+            return i, None
+        same = [n for n in range(len(row)) if n != needle and first[n] == first[needle] and row[n][1] != row[needle][1]]
+        if twins and len(same) == 1 and first.count(first[needle]) == 2:
+            return i, same[0]
+    return None
+
+
+def _misdirected(p: Prompt) -> Prompt:
+    wrong = (p.needle + 1) % len(p.labels)
+    return replace(p, label=p.labels[wrong], rival=p.answers[wrong])
+
+
+# name: (question, edit).  `synchronised` wants prompts drawn with `twins`.
+CONDITIONS = {
+    "plain": ("the label of the task, the source, its target", lambda p: p),
+    "no source": ("what do the tokens tell of themselves, by spelling and frequency?", lambda p: replace(p, source=HIDDEN)),
+    "wrong source": ("the same with another source in its place", lambda p: replace(p, source=p.other)),
+    "unseen": ("what is left without the label: one never used in this prompt", lambda p: replace(p, label=p.unseen)),
+    "misdirected": ("another task's label, whose own target is the rival: does the label or the first token lead?", _misdirected),
+    "synchronised": ("the first token fits two tasks, the second tells them apart: the rival is the other's target",
+                     lambda p: replace(p, rival=p.answers[p.twin])),
+}
