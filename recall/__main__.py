@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Command line: python -m recall train | sweep | evaluate | distance | probe | circuits | runs | claims | presets | interventions."""
-=======
-"""Command line: python -m recall train | sweep | evaluate | distance | probe | language | runs | claims | presets | interventions."""
->>>>>>> language
+"""Command line: python -m recall train | sweep | evaluate | distance | probe | circuits | language | runs | claims | presets | interventions."""
 
 from __future__ import annotations
 
@@ -79,7 +75,6 @@ def parser() -> argparse.ArgumentParser:
     probe.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
     probe.set_defaults(run=_probe)
 
-<<<<<<< HEAD
     circuit = commands.add_parser("circuits", help="what each edge inside a finished model does for one prediction")
     circuit.add_argument("RUN", help="name of a committed run, or a run folder")
     circuit.add_argument("--task", default="1-after", help="the prediction: 1-after, 2-after, ... the query (default: 1-after)")
@@ -94,7 +89,6 @@ def parser() -> argparse.ArgumentParser:
     circuit.add_argument("--traces", type=int, default=16)
     circuit.add_argument("--seed", type=int, default=1, help="of the prompts, and of pruning")
     circuit.set_defaults(run=_circuits)
-=======
     words = commands.add_parser("language", help="first against second token of a translation, over a language model's checkpoints")
     source = words.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", help="name on the hub, or a folder of folders, one per revision")
@@ -114,7 +108,6 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--dtype", default="float32", help=", ".join(revisions.DTYPES))
     words.add_argument("--forget", action="store_true", help="take each revision out of the hub's cache once it is scored")
     words.set_defaults(run=_language)
->>>>>>> language
 
     for name, run, about in (
         ("runs", _runs, "committed runs and when each ability emerged"),
@@ -189,7 +182,6 @@ def _distance(options):
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
-<<<<<<< HEAD
 def _circuits(options):
     check("method", options.method in METHODS, f"one of {', '.join(METHODS)}", options.method)
     for field in ("edges", "steps"):
@@ -218,7 +210,8 @@ METHODS = {  # what `effect` is: share of the prediction lost without the edge; 
     "attribution": lambda model, pair, options: circuits.attribution(circuits.Patcher(model, pair)),
     "pruned": _pruned,
 }
-=======
+
+
 def _language(options):
     config = PromptConfig(options.tasks, options.shots, options.needle, options.shown, options.kind, options.prompts, options.seed)
     tell = lambda line: print(line, file=sys.stderr)
@@ -235,7 +228,6 @@ def _language(options):
     _, dates = revisions.run(model, at, pairs, config, options.out, device=options.device, dtype=options.dtype,
                              forget=options.forget, report=tell)
     show(options, dates.to_dict("records"), pd.DataFrame)
->>>>>>> language
 
 
 def _runs(options):

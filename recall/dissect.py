@@ -74,7 +74,7 @@ def dissect(run: Run, step: int | None = None, corruptions=tuple(PLAN)) -> tuple
     corruption moves the prediction by less than TELLING.  Second: the same keys of draw 1, writer, reader, noising, denoising.
     """
     config = from_json(run.config)
-    model, graph = build_model(config, run.weights(step)), Graph.of(build_model(config))
+    model = build_model(config, run.weights(step))
     keys = dict(run=run.name, dimension=config.task.dimension, labels=config.task.labels, seed=config.seed, step=step or int(run.history.step.max()))
     rows, edges = [], []
     for corruption in corruptions:

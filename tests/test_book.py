@@ -1,6 +1,7 @@
 """The built book in a real browser: every figure drawn, every control alive, nothing from outside, no error."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch

@@ -3,13 +3,12 @@
 import json
 import math
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from recall import interventions, needle, runs
+from recall import interventions, runs
 from recall.explorer import Explorer, YouFirst, module, page, tries
 from recall.needle import Prompts, needle_prompts
 from recall.predictors import Match, Named
@@ -159,7 +158,6 @@ def test_pointing_by_hand(models):
 
 
 def test_links_of_the_chapter_name_what_there_is(models):
-    import nbformat
     from recall.book.__main__ import ROOT
 
     text = (ROOT / "chapters" / "09_playground.ipynb").read_text()

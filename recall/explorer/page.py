@@ -14,7 +14,6 @@ import zlib
 from dataclasses import asdict
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from recall import interventions, runs, summary
