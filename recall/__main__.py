@@ -236,7 +236,7 @@ def _runs(options):
 
 
 def _claims(options):
-    show(options, claims.table(runs.load_all(claims.ATLAS)),
+    show(options, claims.table(runs.load_all(claims.ATLAS), circuits=runs.table("circuits")),
          lambda rows: pd.DataFrame(rows)[["id", "status", "evidence"]])
 
 

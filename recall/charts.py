@@ -392,3 +392,60 @@ def language_gains(summary: pd.DataFrame, quantity: str = "gained") -> alt.TopLe
     line = base.mark_line(strokeWidth=2.5).encode(y="mean:Q", tooltip=[
         "step", "token", "under", alt.Tooltip("mean", format=".2f"), alt.Tooltip("low", format=".2f"), alt.Tooltip("high", format=".2f")])
     return themed(_rules(levels) + band + line, 320)
+
+
+PARTS = ["neither", "1-after-query only", "2-after-query only", "both"]
+
+
+def circuit_graph(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
+    """Writers and readers of a model, and the edges that carry 1- and 2-after-query; the reader raises the least effect shown.
+
+    table: one row per edge: model, corruption, writer, reader, x, y (of the writer), x2, y2 (of the reader), first, second (what its
+    corruption alone costs the two predictions), circuit (one of PARTS).  start: model and corruption shown first.
+    """
+    pickers = [choice(name, f"{name} ", table[name].drop_duplicates().tolist(), start[name]) for name in ("model", "corruption")]
+    shown = choice("edges", "edges ", ["in a circuit", "in both circuits", "by their effect alone"], "in a circuit")
+    least = alt.param(name="pick_effect", value=0.02, bind=alt.binding_range(min=0, max=0.5, step=0.01, name="least effect "))
+    data = alt.InlineData(values=table.round({"first": 3, "second": 3}).to_csv(index=False), format=alt.CsvDataFormat(
+        type="csv", parse={column: "number" for column in ("x", "y", "x2", "y2", "first", "second")}))
+    base = alt.Chart(data).transform_filter("datum.model == pick_model && datum.corruption == pick_corruption")
+    edges = base.transform_calculate(effect="max(abs(datum.first), abs(datum.second))").transform_filter(
+        "datum.effect >= pick_effect && (pick_edges == 'by their effect alone' || pick_edges == 'in both circuits' && datum.circuit == 'both'"
+        " || pick_edges == 'in a circuit' && datum.circuit != 'neither')").mark_rule(opacity=0.75).encode(
+        x=alt.X("x:Q", axis=None, scale=alt.Scale(zero=False, nice=False, padding=18)), y=alt.Y("y:Q", axis=None, scale=alt.Scale(zero=False, padding=14)), x2="x2:Q", y2="y2:Q",
+        color=alt.Color("circuit:N", scale=alt.Scale(domain=PARTS, range=[GREY, LOOK_UP, CONTINUE, PURPLE]), legend=alt.Legend(columns=2)),
+        strokeDash=alt.StrokeDash("circuit:N", scale=alt.Scale(domain=PARTS, range=[[1, 3], [1, 0], [6, 3], [1, 0]]), legend=None),
+        strokeWidth=alt.StrokeWidth("effect:Q", scale=alt.Scale(domain=[0, 0.5], range=[0.8, 7], clamp=True), legend=None),
+        tooltip=["writer:N", "reader:N", alt.Tooltip("first:Q", title="cost to 1-after", format=".3f"), alt.Tooltip("second:Q", title="cost to 2-after", format=".3f"), "circuit:N"])
+    nodes = pd.concat([table[["writer", "x", "y"]].set_axis(["node", "x", "y"], axis=1),
+                       table[["reader", "x2", "y2"]].set_axis(["node", "x", "y"], axis=1)]).drop_duplicates()
+    nodes["words"] = nodes.node.str.replace("h.", "", regex=False).str.replace("attn.", "", regex=False).str.replace("_", "-")
+    dots = alt.Chart(nodes).mark_circle(size=55, color=GREY, opacity=1).encode(x="x:Q", y="y:Q", tooltip="node:N")
+    words = alt.Chart(nodes).mark_text(fontSize=10, dy=-9).encode(x="x:Q", y="y:Q", text="words:N")
+    return themed(alt.layer(edges, dots, words).add_params(*pickers, shown, least), 460)
+
+
+def shared_by_kind(table: pd.DataFrame) -> alt.TopLevelMixin:
+    """Overlap of the circuits of 1- and 2-after-query against whom the model believes.  Columns corruption, index (label index of
+    2-after-query), overlap, null, ceiling, run, dimension; a bar from null to ceiling for every model."""
+    pick = choice("shared", "corruption ", table.corruption.drop_duplicates().tolist(), table.corruption.iloc[0])
+    base = alt.Chart(table.round(3)).transform_filter("datum.corruption == pick_shared").encode(
+        x=alt.X("index:Q", title="label index of 2-after-query (0: the states lead, 1: the label leads)", scale=alt.Scale(domain=[-0.05, 1.1], nice=False)))
+    tips = ["run", "overlap", "null", "ceiling"]
+    bars = base.mark_rule(strokeWidth=5, opacity=0.3, color=GREY).encode(y=alt.Y("null:Q", title="edges in both circuits / edges in either", scale=alt.Scale(domain=[0, 1])), y2="ceiling:Q", tooltip=tips)
+    points = base.mark_point(filled=True, size=90, opacity=1, color=PURPLE).encode(
+        y="overlap:Q", tooltip=tips, shape=alt.Shape("dimension:N", scale=alt.Scale(domain=[3, 5], range=["square", "circle"]), legend=alt.Legend(title="n")))
+    return themed((bars + points).add_params(pick), 280)
+
+
+def traced(table: pd.DataFrame) -> alt.TopLevelMixin:
+    """Share of the prediction that moves with one row of the prompt.  Columns model, task, layer, landmark, lost."""
+    pick = choice("traced", "model ", table.model.drop_duplicates().tolist(), table.model.iloc[0])
+    table = table.assign(column=table.task + ", layer " + table.layer.astype(str)).round({"lost": 3})
+    base = alt.Chart(table).transform_filter("datum.model == pick_traced").encode(
+        x=alt.X("column:O", sort=table.column.drop_duplicates().tolist(), title=None, axis=alt.Axis(labelAngle=-35)),
+        y=alt.Y("landmark:N", sort=table.landmark.drop_duplicates().tolist(), title=None))
+    cells = base.mark_rect(stroke="white").encode(color=alt.Color("lost:Q", scale=alt.Scale(domain=[0, 1], range=["#f3f3f3", LOOK_UP], clamp=True), legend=None),
+                                                  tooltip=["task", "landmark", "layer", "lost"])
+    words = base.mark_text(fill="black", fontSize=12).encode(text=alt.Text("lost:Q", format=".2f"))
+    return themed((cells + words).add_params(pick), 260)

@@ -21,9 +21,10 @@ from functools import partial
 from typing import Callable
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
-from recall import runs
+from recall import dissect, runs
 from recall.evaluation import THRESHOLD, curve, emergence
 from recall.runs import Run
 from recall.summary import cells, kind, order_of
@@ -254,8 +255,24 @@ def _p(value: float) -> str:
     return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
 
 
-def table(finished: list[Run], level: float = LEVEL) -> list[dict]:
-    """Every claim: id, claim, refuter, rule, evidence, status."""
+def separate_circuits(circuits: pd.DataFrame) -> dict:
+    """Rule, refuter, evidence and status of the claim about edges, by the rule of `recall.dissect` in every corruption of which there
+    are enough models: `reproduced` if all are separate, `not reproduced` if none is and all overlap beyond chance, else `in part`."""
+    found = {name: group for name, group in dissect.overlaps(dissect.last_steps(circuits)).groupby("corruption", sort=False) if len(group) >= dissect.LEAST}
+    separate = [dissect.verdict(group.shared) == "separate" for group in found.values()]
+    beyond = [dissect.interval(group.overlap - group.null)[1] > 0 for group in found.values()]
+    words = []
+    for name, group in found.items():
+        mean, low, high = dissect.interval(group.overlap)
+        words.append(f"{name}: {dissect.verdict(group.shared)}, overlap {mean:.2f} (95 % interval {low:.2f} to {high:.2f}, {len(group)} models; "
+                     f"chance {group.null.mean():.2f}, same task twice {group.ceiling.mean():.2f})")
+    return dict(rule=f"shared part of the overlap, between chance and the same task twice: its 95 % interval over models below {dissect.LOW}, in every corruption",
+                refuter="95 % interval of the overlap beyond chance above 0", evidence="; ".join(words),
+                status="not tested" if not found else "reproduced" if all(separate) else "not reproduced" if not any(separate) and all(beyond) else "in part")
+
+
+def table(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | None = None) -> list[dict]:
+    """Every claim: id, claim, refuter, rule, evidence, status.  circuits: as `recall.dissect` makes them."""
     tests = outcomes(finished, level)
     rows = []
     for name, claim in CLAIMS.items():
@@ -263,6 +280,8 @@ def table(finished: list[Run], level: float = LEVEL) -> list[dict]:
         join = lambda key: "; ".join(dict.fromkeys(row[key] for row in own))
         rows.append(dict(id=name, claim=claim, refuter=join("refuter"), rule=join("rule"),
                          evidence="; ".join(map(evidence, own)), status=status(own)))
+        if name == "separate-circuits" and circuits is not None:
+            rows[-1] |= separate_circuits(circuits)
     return rows
 
 

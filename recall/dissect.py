@@ -11,11 +11,20 @@ Written down before any of these tables, for the verdict on "separate mechanisms
                   (mean of both tasks).  Only models in which the corruption changes both predictions by TELLING or more.
     separate      the 95 % t interval of r over models lies below LOW;  shared: above HIGH;  partly shared: inside [LOW, HIGH];
                   else undecided, and so with fewer than five models.
-    The study's 0 % is refuted where the interval of o itself lies above 0.
+    The study's 0 % does not hold in our models where the interval of o itself lies above 0.
 
     The natural experiment.  If overlap of edges meant a shared mechanism, r would rise with the label index at k = 2: models whose
     2-after-query follows the label must compute it with what computes 1-after-query.  Spearman's rank correlation of r with that
     index over models, 95 % interval (bootstrap): above 0, overlap measures what the study takes it for; below or around 0, it does not.
+
+Added after the first three models had been seen; the rule above stays:
+
+    beyond chance   "above 0" is easy, random circuits of these sizes share edges too: 0 % counts as wrong only where the interval of
+                    o - null lies above 0.
+    inside          edges in both over the edges of the smaller circuit: a circuit that lies within a larger one is at 1, whose o is
+                    bounded by the ratio of their sizes.
+    across          the circuit that the label moves at k = 1 (query-label) beside the one that the state moves at k = 2 (resumed-state).
+    other tasks     the same figures for 3-after and later, and for 2-after on synchronised prompts, where the state tells nothing.
 """
 
 from __future__ import annotations
@@ -29,13 +38,14 @@ from scipy import stats
 from torch import Tensor
 
 from recall import interventions
-from recall.circuits import Graph, Patcher, exact
-from recall.corruptions import corrupted_pair
+from recall.circuits import POSITION, Graph, Patcher, exact
+from recall.corruptions import corrupted_pair, landmarks, patch_row
 from recall.evaluation import curve
 from recall.faithfulness import completeness, eliminate, measure, minimality, overlap
 from recall.needle import needle_prompts, query_payload
 from recall.runs import Run
 from recall.settings import from_json
+from recall.task import check
 from recall.training import build_model
 
 LOW, HIGH = 0.25, 0.75
@@ -47,6 +57,7 @@ SEEDS = {1: 11, 2: 12}  # of the prompts of each draw
 TEST_SEED = 13
 FAR = 7  # a late k, or the last that the prompts hold
 
+KEYS = ["run", "dimension", "labels", "seed", "layers", "heads", "step"]
 # corruption -> (task, draws); `sync` before a task: on synchronised prompts, where the state tells nothing
 PLAN = {
     "whole-context": (("1-after", (1, 2)), ("2-after", (1, 2)), ("3-after", (1,)), ("far-after", (1,)), ("sync 2-after", (1,))),
@@ -66,16 +77,17 @@ def pair(task_config, task: str, corruption: str, seed: int, size: dict):
 
 
 def dissect(run: Run, step: int | None = None, corruptions=tuple(PLAN)) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Circuits of one model (circuit: a 0 or 1 for every edge, in the order of `Graph.edges`) and every edge's effects.
+    """Circuits of one model (circuit: a letter for every edge, in the order of `Graph.edges`, see `written`) and every edge's effects.
 
-    First table: run, dimension, labels, seed, step, corruption, task, draw, circuit, and of the circuit on fresh prompts the columns
+    First table: run, dimension, labels, seed, layers, heads, step, corruption, task, draw, circuit, and of the circuit on fresh prompts the columns
     of `faithfulness.measure`, complement and gap of `completeness`, essential (share of edges whose loss costs more than 1 %), and
     other (faithfulness) and other_distance on the other task (1- for 2-after and the reverse).  circuit is empty where the
     corruption moves the prediction by less than TELLING.  Second: the same keys of draw 1, writer, reader, noising, denoising.
     """
     config = from_json(run.config)
     model = build_model(config, run.weights(step))
-    keys = dict(run=run.name, dimension=config.task.dimension, labels=config.task.labels, seed=config.seed, step=step or int(run.history.step.max()))
+    keys = dict(run=run.name, dimension=config.task.dimension, labels=config.task.labels, seed=config.seed, layers=config.model.n_layer,
+                heads=config.model.n_head, step=int(run.history.step.max()) if step is None else step)
     rows, edges = [], []
     for corruption in corruptions:
         fresh = {task: Patcher(model, pair(config.task, task, corruption, TEST_SEED, TEST)) for task, _ in PLAN[corruption]}
@@ -98,15 +110,18 @@ def dissect(run: Run, step: int | None = None, corruptions=tuple(PLAN)) -> tuple
                 rows.append(row)
                 if draw == 1:
                     edges.append(effects[["writer", "reader", "noising", "denoising"]].assign(**keys, corruption=corruption, task=task))
-    return pd.DataFrame(rows), pd.concat(edges)
+    return pd.DataFrame(rows), pd.concat(edges) if edges else pd.DataFrame(columns=["writer", "reader", "noising", "denoising", *keys, "corruption", "task"])
 
 
 def written(circuit: Tensor) -> str:
-    return "".join(str(int(kept)) for kept in circuit.tolist())
+    """x for an edge that is kept, a point for one that is not: no reader of a table takes it for a number."""
+    return "".join("x" if kept else "." for kept in circuit.tolist())
 
 
 def read(circuit: str) -> Tensor:
-    return torch.tensor([float(kept) for kept in circuit])
+    """[E]; ValueError for what `written` does not write."""
+    check("circuit", bool(circuit) and set(circuit) <= {"x", "."}, "made of x and .", circuit)
+    return torch.tensor([float(kept == "x") for kept in circuit])
 
 
 def label_index(run: Run) -> float:
@@ -114,33 +129,86 @@ def label_index(run: Run) -> float:
     return float(curve(run.final.assign(examples=0), 2, 2, "misdirected").label_index.iloc[0])
 
 
-def overlaps(circuits: pd.DataFrame, other: str = "2-after") -> pd.DataFrame:
-    """Overlap of 1-after-query's circuits with another task's, one row per model and corruption: overlap, null, ceiling, shared.
+def last_steps(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table.step == table.groupby("run").step.transform("max")]
 
-    Means over the pairs of draws.  shared is the r of this module's docstring; nan where a circuit is missing.
+
+def circuits_of(group: pd.DataFrame) -> dict[str, list[Tensor]]:
+    """task -> its circuits, draw by draw; tasks without one are left out."""
+    found = group[group.circuit.map(lambda circuit: isinstance(circuit, str) and circuit != "")].sort_values("draw")
+    return {task: [read(circuit) for circuit in part.circuit] for task, part in found.groupby("task", sort=False)}
+
+
+def _both(pairs: list[tuple[Tensor, Tensor]], graph: Graph) -> dict[str, float]:
+    """Means over pairs of circuits: overlap, null, inside, inside_null."""
+    if not pairs:
+        return dict(overlap=math.nan, null=math.nan, inside=math.nan, inside_null=math.nan)
+    found = [overlap(a, b, graph) for a, b in pairs]
+    most = int(graph.carrying.sum())
+    mean = lambda value: float(np.mean([value(each) for each in found]))
+    return dict(overlap=mean(lambda e: e["overlap"]), null=mean(lambda e: e["null"]),
+                inside=mean(lambda e: e["both"] / max(min(e["a"], e["b"]), 1)), inside_null=mean(lambda e: max(e["a"], e["b"]) / most))
+
+
+def overlaps(circuits: pd.DataFrame, first: str = "1-after", second: str = "2-after") -> pd.DataFrame:
+    """What the circuits of two tasks share, one row per model and corruption: overlap, null, ceiling, shared, inside, inside_null,
+    inside_ceiling.
+
+    Means over the pairs of draws; ceilings: the two draws of one task, mean of the tasks that have two.  shared is the r of this
+    module's docstring.  A model without a circuit of either task is left out.
     """
     rows = []
-    for keys, group in circuits.groupby(["run", "dimension", "labels", "seed", "step", "corruption"], sort=False):
-        of = {task: [read(c) for c in part.sort_values("draw").circuit if isinstance(c, str) and c] for task, part in group.groupby("task")}
-        if not (of.get("1-after") and of.get(other)):
-            continue
-        graph = Graph(*_layers(len(of["1-after"][0])))
-        between = [overlap(a, b, graph) for a in of["1-after"] for b in of[other]]
-        twice = [overlap(*of[task], graph)["overlap"] for task in ("1-after", other) if len(of[task]) == 2]
-        o, null, ceiling = (float(np.mean(values)) if len(values) else math.nan
-                            for values in ([each["overlap"] for each in between], [each["null"] for each in between], twice))
-        rows.append(dict(zip(("run", "dimension", "labels", "seed", "step", "corruption"), keys)) |
-                    dict(other=other, overlap=o, null=null, ceiling=ceiling, shared=(o - null) / (ceiling - null), p=max(each["p"] for each in between)))
+    for values, group in circuits.groupby([*KEYS, "corruption"], sort=False):
+        of, model = circuits_of(group), dict(zip([*KEYS, "corruption"], values))
+        if first in of and second in of:
+            graph = Graph(model["layers"], model["heads"])
+            between = _both([(a, b) for a in of[first] for b in of[second]], graph)
+            twice = _both([tuple(of[task]) for task in (first, second) if len(of[task]) == 2], graph)
+            room = twice["overlap"] - between["null"]
+            rows.append(model | between | dict(ceiling=twice["overlap"], inside_ceiling=twice["inside"],
+                                               shared=(between["overlap"] - between["null"]) / room if room else math.nan))
+    return pd.DataFrame(rows, columns=[*KEYS, "corruption", "overlap", "null", "inside", "inside_null", "ceiling", "inside_ceiling", "shared"])
+
+
+def across(circuits: pd.DataFrame) -> pd.DataFrame:
+    """One row per model: what the label moves at k = 1 (query-label) beside what the state moves at k = 2 (resumed-state)."""
+    rows = []
+    for values, group in circuits.groupby(KEYS, sort=False):
+        model = dict(zip(KEYS, values))
+        label, state = (circuits_of(group[group.corruption == name]).get(task) for name, task in (("query-label", "1-after"), ("resumed-state", "2-after")))
+        if label and state:
+            rows.append(model | _both([(a, b) for a in label for b in state], Graph(model["layers"], model["heads"])))
+    return pd.DataFrame(rows, columns=[*KEYS, "overlap", "null", "inside", "inside_null"])
+
+
+def between_tasks(circuits: pd.DataFrame, corruption: str = "whole-context") -> pd.DataFrame:
+    """Overlap of every two tasks' circuits, mean over models; on the diagonal a task's two draws."""
+    chosen = circuits[circuits.corruption == corruption]
+    tasks = list(dict.fromkeys(chosen.task))
+    table = pd.DataFrame(math.nan, index=tasks, columns=tasks)
+    for i, first in enumerate(tasks):
+        for second in tasks[i:]:
+            found = overlaps(chosen, first, second)
+            table.loc[first, second] = table.loc[second, first] = (found.ceiling if first == second else found.overlap).mean()
+    return table
+
+
+def by_size(edges: pd.DataFrame, corruption: str = "whole-context", sizes=(5, 13, 26, 52, 104)) -> pd.DataFrame:
+    """Of the `size` edges that matter most to 1-after-query (by the larger of both effects), the share among those of 2-after-query:
+    size, inside (mean over models), low, high (95 % t interval), chance."""
+    rows, chosen = [], last_steps(edges[edges.corruption == corruption])
+    for size in sizes:
+        shares, most = [], math.nan
+        for _, group in chosen.groupby("run"):
+            group = group[group.writer != POSITION]
+            effect = group.assign(effect=group[["noising", "denoising"]].abs().max(axis=1))
+            top = {task: set(zip(*part.nlargest(size, "effect")[["writer", "reader"]].T.values)) for task, part in effect.groupby("task")}
+            if {"1-after", "2-after"} <= set(top):
+                shares.append(len(top["1-after"] & top["2-after"]) / size)
+                most = len(effect[effect.task == "1-after"])
+        mean, low, high = interval(shares)
+        rows.append(dict(size=size, inside=mean, low=low, high=high, chance=size / most, models=len(shares)))
     return pd.DataFrame(rows)
-
-
-def _layers(edges: int) -> tuple[int, int]:
-    """(layers, heads) of the CPU models, by their number of edges: 302 at 3 layers of 4 heads."""
-    for n_layer in range(1, 25):
-        for n_head in range(1, 33):
-            if len(Graph(n_layer, n_head).edges) == edges:
-                return n_layer, n_head
-    raise ValueError(f"circuit must be of a model with a position table, not one of {edges} edges")
 
 
 def interval(values) -> tuple[float, float, float]:
@@ -167,5 +235,60 @@ def rises(index, shared, draws: int = 2000) -> tuple[float, float, float]:
     if len(both) < LEAST:
         return math.nan, math.nan, math.nan
     rng = np.random.default_rng(0)
-    again = [stats.spearmanr(*both[rng.integers(len(both), size=len(both))].T).statistic for _ in range(draws)]
-    return float(stats.spearmanr(*both.T).statistic), *(float(v) for v in np.nanquantile(again, [0.025, 0.975]))
+    samples = (both[rng.integers(len(both), size=len(both))] for _ in range(draws))
+    again = [stats.spearmanr(*sample.T).statistic for sample in samples if np.ptp(sample, axis=0).all()]  # one model over and over has no rank
+    return float(stats.spearmanr(*both.T).statistic), *(float(v) for v in np.quantile(again, [0.025, 0.975]))
+
+
+# --- what chapter 7 draws -----------------------------------------------------------------------------------------------
+
+
+def graph_table(circuits: pd.DataFrame, edges: pd.DataFrame, models: dict[str, str]) -> pd.DataFrame:
+    """One row per model, corruption and edge for `charts.circuit_graph`: places of writer and reader, effects on 1- and 2-after-query
+    (noising), and which of their two circuits (draw 1) holds it.  models: run -> what the page calls it; of their last steps."""
+    rows = []
+    last, names = last_steps(circuits), np.array(["neither", "1-after-query only", "2-after-query only", "both"])
+    for (run, corruption), group in last[last.run.isin(models)].groupby(["run", "corruption"], sort=False):
+        of = circuits_of(group)
+        if not {"1-after", "2-after"} <= set(of):
+            continue
+        graph = Graph(int(group.layers.iloc[0]), int(group.heads.iloc[0]))
+        table = pd.DataFrame(graph.edges, columns=["writer", "reader"]).assign(
+            model=models[run], corruption=corruption, circuit=names[(of["1-after"][0] + 2 * of["2-after"][0]).int().numpy()])[graph.carrying.numpy()]
+        own = last_steps(edges[(edges.run == run) & (edges.corruption == corruption)])
+        for column, task in (("first", "1-after"), ("second", "2-after")):
+            effect = own[own.task == task].rename(columns={"noising": column})[["writer", "reader", column]]
+            table = table.merge(effect, on=["writer", "reader"], validate="one_to_one")
+        rows.append(table)
+    table = pd.concat(rows, ignore_index=True)
+    table[["x", "y"]] = [_place(name) for name in table.writer]
+    table[["x2", "y2"]] = [_place(name, reads=True) for name in table.reader]
+    return table
+
+
+def _place(name: str, reads: bool = False) -> tuple[float, float]:
+    """Depth to the right, heads one under the other; a reader stands to the left of what it belongs to."""
+    if name in ("read_in", "read_out"):
+        return (2.0, -0.8) if name == "read_in" else (10.0, -0.8)
+    _, layer, *rest = name.split(".")
+    x, lift = 4.0 + 2.0 * int(layer), 0.13 * int(layer)  # lifted a little from layer to layer, so that no edge hides behind others
+    if rest[0] == "mlp":
+        return x + 1.0 - 0.3 * reads, -2.5 - 3 * lift
+    part = {"q": 0.25, "k": 0.0, "v": -0.25}[rest[2]] if reads else 0.0
+    return x - 0.3 * reads, 2.0 - int(rest[1]) + part + lift
+
+
+@torch.no_grad()
+def trace(run: Run, corruption: str = "whole-context", tasks=("1-after", "2-after")) -> pd.DataFrame:
+    """Share of the prediction that moves when one row's residual stream before a layer comes from the corrupted run: task, landmark,
+    layer, lost.  1 at the needle's last state would mean that the answer is made there and copied."""
+    config = from_json(run.config)
+    model, rows = build_model(config, run.weights()), []
+    for task in tasks:
+        prompts = needle_prompts(config.task, 2, seed=TEST_SEED, **TEST)
+        both = corrupted_pair(prompts, config.task, task, corruption)
+        patcher = Patcher(model, both)
+        for landmark, row in landmarks(prompts, task).items():
+            for layer in range(config.model.n_layer):
+                rows.append(dict(task=task, landmark=landmark, layer=layer, lost=patcher.lost(patch_row(model, both, row, layer)).mean().item()))
+    return pd.DataFrame(rows)

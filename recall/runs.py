@@ -32,6 +32,7 @@ from torch import Tensor
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 WEIGHTS = "final.safetensors"
+KEPT_DIGITS = 4  # far below what seeds differ by
 FILES = ("config.json", "history.csv.gz", "final.csv", WEIGHTS)
 
 
@@ -129,18 +130,20 @@ def write(folder: Path, config: dict, history: pd.DataFrame, final: pd.DataFrame
           facts: dict) -> Run:
     """Publish a finished run; the manifest goes last, so that a folder with one is whole."""
     folder = Path(folder)
-    digits = dict(float_format="%.6g", index=False)
-    compression = {"method": "gzip", "mtime": 0}
     write_atomically(folder / "config.json", canonical(config).encode())
-    with tempfile.TemporaryDirectory() as scratch:
-        packed = Path(scratch) / "history.csv.gz"
-        history.to_csv(packed, compression=compression, **digits)
-        write_atomically(folder / "history.csv.gz", packed.read_bytes())
-    write_atomically(folder / "final.csv", final.to_csv(**digits).encode())
+    _write_history(folder, history, 6)
+    write_atomically(folder / "final.csv", final.to_csv(float_format="%.6g", index=False).encode())
     save_tensors(folder / WEIGHTS, {name: t.half() for name, t in weights.items()})
     manifest = {"files": {name: _sha256(folder / name) for name in FILES}, **facts}
     write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
     return open_run(folder)
+
+
+def _write_history(folder: Path, history: pd.DataFrame, digits: int) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        packed = Path(scratch) / "history.csv.gz"
+        history.to_csv(packed, compression={"method": "gzip", "mtime": 0}, float_format=f"%.{digits}g", index=False)
+        write_atomically(folder / "history.csv.gz", packed.read_bytes())
 
 
 def open_run(folder: Path) -> Run:
@@ -170,12 +173,14 @@ def unfinished(folder: Path) -> Run:
 
 
 def keep(run: Run, root: Path) -> Run:
-    """A copy of a finished run under `root`, without its weights; their SHA-256 stays in the manifest."""
+    """A copy of a finished run under `root` for its tables alone: without its weights, whose SHA-256 stays in the manifest, and with
+    a history of KEPT_DIGITS digits, which is a quarter smaller."""
     folder = Path(root) / run.name
-    for name in FILES:
-        if name != WEIGHTS:
-            write_atomically(folder / name, (run.folder / name).read_bytes())
-    write_atomically(folder / "manifest.json", (json.dumps(run.manifest | {"left_out": [WEIGHTS]}, indent=1) + "\n").encode())
+    for name in ("config.json", "final.csv"):
+        write_atomically(folder / name, (run.folder / name).read_bytes())
+    _write_history(folder, run.history, KEPT_DIGITS)
+    manifest = run.manifest | {"left_out": [WEIGHTS], "files": run.manifest["files"] | {"history.csv.gz": _sha256(folder / "history.csv.gz")}}
+    write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
     return open_run(folder)
 
 

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 from scipy.stats import binomtest
 
+from recall import dissect
 from recall.claims import evidence
 from recall.evaluation import curve, emergence
 from recall.interventions import INTERVENTIONS
@@ -279,3 +280,63 @@ def predicted(listed) -> pd.DataFrame:
     """The registry of interventions as a table for a page."""
     return pd.DataFrame([{"intervention": _titled(each.name, each.question), "by label": each.label, "by observation": each.observation, "needs": each.applies_to}
                          for each in listed])
+
+
+# --- chapter 7 ----------------------------------------------------------------------------------------------------------
+
+
+def _mean(values, digits: int = 2) -> str:
+    mean, low, high = dissect.interval(list(values))
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:.{digits}f}" if math.isnan(low) else f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def overlapped(circuits: pd.DataFrame) -> pd.DataFrame:
+    """What the circuits of 1- and 2-after-query share, a row per corruption: means over models with 95 % t intervals, by the side of
+    chance and of one task's circuits found twice; and the row across two corruptions."""
+    rows = []
+    all_models = circuits.run.nunique()
+    for corruption, group in dissect.overlaps(circuits).groupby("corruption", sort=False):
+        rows.append({"corruption": corruption, "models": f"{len(group)} of {all_models}", "in both of either": _mean(group.overlap), "chance": f"{group.null.mean():.2f}",
+                     "same task twice": f"{group.ceiling.mean():.2f}", "shared part r": _mean(group.shared), "verdict": dissect.verdict(group.shared),
+                     "in both of the smaller": _mean(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
+    group = dissect.across(circuits)
+    rows.append({"corruption": "query label at k = 1, resumed state at k = 2", "models": f"{len(group)} of {all_models}", "in both of either": _mean(group.overlap),
+                 "chance": f"{group.null.mean():.2f}", "same task twice": "–", "shared part r": "–", "verdict": "–",
+                 "in both of the smaller": _mean(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
+    return pd.DataFrame(rows)
+
+
+def swapped(circuits: pd.DataFrame) -> pd.DataFrame:
+    """One row per corruption and task: what there is to explain, size of its circuits, faithfulness on its own and on the other task,
+    what the rest still does."""
+    rows = []
+    both = circuits[circuits.task.isin(["1-after", "2-after"]) & (circuits.draw == 1)]
+    for (corruption, task), group in both.groupby(["corruption", "task"], sort=False):
+        found = group[group.circuit.notna() & (group.circuit != "")]
+        rows.append({"corruption": corruption, "circuit of": f"{task}-query", "models": f"{len(found)} of {len(group)}", "moved (median of all)": f"{group.difference.median():.3f}",
+                     "edges": _mean(found.edges, 0), "own task": _mean(found.faithfulness), "other task": _mean(found.other),
+                     "kept by the rest": _mean(found.complement), "needed edges": _mean(found.essential)})
+    return pd.DataFrame(rows)
+
+
+def weights(circuits: pd.DataFrame, index: pd.Series) -> str:
+    """Overlap against chance, the rule's verdict and the natural experiment, in words.  index: label index by run."""
+    lines, all_models = [], circuits.run.nunique()
+    for corruption, group in dissect.overlaps(circuits).groupby("corruption", sort=False):
+        if len(group) < dissect.LEAST:
+            lines.append(f"* **{corruption}**: in {len(group)} of {all_models} models it moves both predictions: too few for a verdict. That it leaves one of them alone in the others is the finding.")
+            continue
+        mean, low, high = dissect.interval(group.overlap - group.null)
+        line = (f"* **{corruption}**: the circuits share {'more than' if low > 0 else 'less than' if high < 0 else 'no more than'} chance does (by {mean:.2f}, 95 % interval {low:.2f} to {high:.2f}, "
+                f"{len(group)} models). By the rule: *{dissect.verdict(group.shared)}*, r = {_mean(group.shared)}.")
+        rho, under, over = dissect.rises(group.run.map(index), group.shared)
+        lines.append(line + f" Rank correlation of r with the label index: {rho:.2f} ({under:.2f} to {over:.2f}).")
+    return "\n".join(lines)
+
+
+def by_size(table: pd.DataFrame) -> pd.DataFrame:
+    """`dissect.by_size` for a page."""
+    return pd.DataFrame({"strongest edges": table["size"], "of 1-after's among 2-after's": [f"{row.inside:.2f} ({row.low:.2f} to {row.high:.2f})" for row in table.itertuples()],
+                         "chance": table.chance.map("{:.2f}".format), "models": table.models})

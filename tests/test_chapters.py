@@ -7,9 +7,10 @@ import nbformat
 import pandas as pd
 import pytest
 
-from recall import claims, costs, probes, runs, study, summary, verdicts
+from recall import claims, costs, dissect, probes, runs, study, summary, verdicts
 from recall.book.__main__ import chapters, execute, main
 from recall.book.figure import table_html
+from recall.explorer import page
 from recall.interventions import INTERVENTIONS
 
 CHANGED = {
@@ -20,6 +21,8 @@ CHANGED = {
     "04_two_abilities": dict(dimension=4, labels=3, steps=25),
     "05_when": dict(dimension=3, systems=4),
     "06_which_way": dict(dimension=3, systems=4, intervention="broken-adjacency"),
+    "07_in_the_weights": dict(dimension=3, model="between", corruption="binding-swap"),
+    "09_playground": dict(dimension=2, labels=8, systems=4),
     "10_claims": dict(level=0.5),
 }
 SOURCES = {path.stem: path for path in chapters()}
@@ -204,7 +207,7 @@ def test_committed_claims_are_those_of_the_committed_runs():
     notebook = nbformat.read(SOURCES["10_claims"], 4)
     atlas = runs.load_all(claims.ATLAS)
     assert bodies(notebook) == [made(each, words=True) for each in (
-        verdicts.claimed(claims.table(atlas)), verdicts.declared(claims.outcomes(atlas)), verdicts.asked(claims.questions(atlas)))]
+        verdicts.claimed(claims.table(atlas, circuits=runs.table("circuits"))), verdicts.declared(claims.outcomes(atlas)), verdicts.asked(claims.questions(atlas)))]
 
 
 def test_claims_chapter_takes_its_level(executed):
@@ -216,6 +219,33 @@ def test_atlas_chapter_starts_where_it_is_told(executed):
     spec = embedded(executed("05_when"), "recall-figure")[0]
     values = {p["name"]: p["value"] for p in spec["params"] if "value" in p}
     assert (values["pick_dimension"], values["pick_systems"], values["pick_threshold"]) == (3, 4, 0.5)
+
+
+def test_committed_circuits_are_those_of_the_tables():
+    notebook = nbformat.read(SOURCES["07_in_the_weights"], 4)
+    circuits = runs.table("circuits")
+    last, index = dissect.last_steps(circuits), {name: dissect.label_index(runs.load(name)) for name in circuits.run.unique()}
+    assert list(outputs(notebook, "text/markdown")) == [verdicts.weights(last, index)]
+    sizes = verdicts.by_size(dissect.by_size(runs.table("circuit_edges")))
+    tables = [made(each, words=True) for each in (verdicts.overlapped(last), sizes, verdicts.swapped(last))]
+    assert [table for table in bodies(notebook) if table in tables] == tables
+
+
+def test_committed_playgrounds_offer_the_listed_checkpoints():
+    """Catalogue and first view of every page with a playground, made again from data/."""
+    listed = page.listed()
+    for name in ("index", "04_two_abilities", "06_which_way", "09_playground"):
+        (state,) = [json.loads(found) for html in outputs(nbformat.read(SOURCES[name], 4), "text/html") if 'data-widget="playground"' in html
+                    for found in re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)]
+        assert state["catalogue"] == [page.entry(run) for run in listed]
+        assert state["first"] == json.loads(json.dumps(page.first_view(next(run for run in listed if run.name == state["run"]), state["first"]["settings"])))
+
+
+def test_playground_chapter_starts_where_it_is_told(executed):
+    (state,) = [json.loads(found) for html in outputs(executed("09_playground"), "text/html") if 'data-widget="playground"' in html
+                for found in re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)]
+    run = next(each for each in state["catalogue"] if each["name"] == state["run"])
+    assert (run["dimension"], run["labels"], state["systems"]) == (2, 8, 4)
 
 
 def test_unknown_chapter_and_parameter(tmp_path, capsys):

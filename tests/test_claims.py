@@ -131,3 +131,16 @@ def test_status_follows_from_outcomes():
 def test_the_declaration():
     assert len(claims.TESTS) <= 8 and len({test.id for test in claims.TESTS}) == len(claims.TESTS)
     assert {test.claim for test in claims.TESTS} <= set(claims.CLAIMS)
+
+
+def test_circuits_decide_their_claim_by_the_rule():
+    """Strangers, twins and a mixture of both, in five models each; too few models say nothing."""
+    from test_dissect import CARRYING, table
+
+    one, other = set(CARRYING[:60]), set(CARRYING[60:120])
+    models = lambda second, corruption="whole-context", count=5: [table([one, one], [second, second], run=str(i), corruption=corruption) for i in range(count)]
+    status = lambda tables: claims.separate_circuits(pd.concat(tables))["status"]
+    assert status(models(other)) == "reproduced" and status(models(one)) == "not reproduced"
+    assert status(models(other) + models(one, "binding-swap")) == "in part" and status(models(other, count=4)) == "not tested"
+    row = next(row for row in claims.table([], circuits=pd.concat(models(one))) if row["id"] == "separate-circuits")
+    assert row["status"] == "not reproduced" and "whole-context: shared, overlap 1.00" in row["evidence"]

@@ -413,7 +413,7 @@ def test_a_link_reproduces_a_view_and_a_bad_one_is_explained(visit, playground):
     assert again == found["predictions"]
     notes = tab.locator(".recall-play-notes").first
     for bad, words in (("systems=9", "at most 4 systems, not 9"), ("run=nothing", "run must be a model of this page"), ("colour=red", 'sets "colour"'),
-                       ("length=40", "segments of 40 states are not to be had"), ("share=2", "share must be 0 to 1"), ("cut=9.9", "cut must be parts such as"),
+                       ("length=40", "of 40 states are not to be had"), ("share=2", "share must be 0 to 1"), ("cut=9.9", "cut must be parts such as"),
                        ("step=17", "showing 0")):
         tab.evaluate("bad => { location.hash = '#play:' + bad }", bad)
         tab.wait_for_function("words => document.querySelector('.recall-play-notes').textContent.includes(words)", arg=words)

@@ -228,7 +228,7 @@ function render({ model, el }) {
   const buttons = html("p", { class: "recall-play-buttons" }, renew);
   if (linked) {
     const link = html("button", { type: "button" }, "link to this view");
-    link.addEventListener("click", () => { window.location.hash = toFragment(model); say([`the address of this page now leads here`]); });
+    link.addEventListener("click", () => { history.replaceState(null, "", toFragment(model)); say(["the address of this page now leads here"]); });
     buttons.append(link);
   } else if (model.get("more")) {
     const more = html("a", { href: model.get("more") }, "all controls");
