@@ -1,4 +1,4 @@
-"""Command line: python -m recall train | sweep | evaluate | distance | probe | circuits | language | runs | claims | presets | interventions."""
+"""Command line: python -m recall train | sweep | evaluate | distance | probe | circuits | dissect | language | runs | claims | presets | interventions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import circuits, claims, corruptions, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
+from recall import circuits, claims, corruptions, dissect, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
 from recall.evaluation import table
 from recall.language import lexicon, pretrain, revisions
 from recall.language.prompts import PromptConfig
@@ -109,6 +109,10 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--forget", action="store_true", help="take each revision out of the hub's cache once it is scored")
     words.set_defaults(run=_language)
 
+    taken = commands.add_parser("dissect", help="every circuit of finished models that chapter 7 compares: about six minutes a model")
+    taken.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
+    taken.set_defaults(run=_dissect)
+
     for name, run, about in (
         ("runs", _runs, "committed runs and when each ability emerged"),
         ("claims", _claims, "what the study says, and what the committed runs say of it"),
@@ -195,6 +199,13 @@ def _circuits(options):
     edges = METHODS[options.method](model, pair, options)[["writer", "reader", "effect"]]
     show(options, dict(task=options.task, corruption=options.corruption, method=options.method, edges=edges.to_dict("records")),
          lambda row: pd.DataFrame(row["edges"]).sort_values("effect", key=abs, ascending=False, kind="stable").head(20))
+
+
+def _dissect(options):
+    found, effects = map(pd.concat, zip(*(dissect.dissect(_run(name)) for name in options.RUN)))
+    runs.write_table("circuits", found)
+    runs.write_table("circuit_edges", effects)
+    show(options, found.to_dict("records"), lambda rows: pd.DataFrame(rows).drop(columns=["run", "circuit"]))
 
 
 def _pruned(model, pair, options):

@@ -405,7 +405,7 @@ def circuit_graph(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     """
     pickers = [choice(name, f"{name} ", table[name].drop_duplicates().tolist(), start[name]) for name in ("model", "corruption")]
     shown = choice("edges", "edges ", ["in a circuit", "in both circuits", "by their effect alone"], "in a circuit")
-    least = alt.param(name="pick_effect", value=0.02, bind=alt.binding_range(min=0, max=0.5, step=0.01, name="least effect "))
+    least = alt.param(name="pick_effect", value=0, bind=alt.binding_range(min=0, max=0.5, step=0.01, name="least effect "))
     data = alt.InlineData(values=table.round({"first": 3, "second": 3}).to_csv(index=False), format=alt.CsvDataFormat(
         type="csv", parse={column: "number" for column in ("x", "y", "x2", "y2", "first", "second")}))
     base = alt.Chart(data).transform_filter("datum.model == pick_model && datum.corruption == pick_corruption")
@@ -421,8 +421,9 @@ def circuit_graph(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
                        table[["reader", "x2", "y2"]].set_axis(["node", "x", "y"], axis=1)]).drop_duplicates()
     nodes["words"] = nodes.node.str.replace("h.", "", regex=False).str.replace("attn.", "", regex=False).str.replace("_", "-")
     dots = alt.Chart(nodes).mark_circle(size=55, color=GREY, opacity=1).encode(x="x:Q", y="y:Q", tooltip="node:N")
-    words = alt.Chart(nodes).mark_text(fontSize=10, dy=-9).encode(x="x:Q", y="y:Q", text="words:N")
-    return themed(alt.layer(edges, dots, words).add_params(*pickers, shown, least), 460)
+    named = nodes[nodes.node.isin(table.writer) & ~nodes.duplicated("node") | (nodes.node == "read_out")]  # readers say their name when pointed at
+    words = alt.Chart(named).mark_text(fontSize=11, dy=-10).encode(x="x:Q", y="y:Q", text="words:N")
+    return themed(alt.layer(edges, dots, words, _missing(table, start, "this corruption does not move both predictions of this model")).add_params(*pickers, shown, least), 460)
 
 
 def shared_by_kind(table: pd.DataFrame) -> alt.TopLevelMixin:

@@ -58,6 +58,7 @@ TEST_SEED = 13
 FAR = 7  # a late k, or the last that the prompts hold
 
 KEYS = ["run", "dimension", "labels", "seed", "layers", "heads", "step"]
+EDGES = ["run", "step", "corruption", "writer", "reader", "noising_1", "denoising_1", "noising_2", "denoising_2"]
 # corruption -> (task, draws); `sync` before a task: on synchronised prompts, where the state tells nothing
 PLAN = {
     "whole-context": (("1-after", (1, 2)), ("2-after", (1, 2)), ("3-after", (1,)), ("far-after", (1,)), ("sync 2-after", (1,))),
@@ -82,7 +83,8 @@ def dissect(run: Run, step: int | None = None, corruptions=tuple(PLAN)) -> tuple
     First table: run, dimension, labels, seed, layers, heads, step, corruption, task, draw, circuit, and of the circuit on fresh prompts the columns
     of `faithfulness.measure`, complement and gap of `completeness`, essential (share of edges whose loss costs more than 1 %), and
     other (faithfulness) and other_distance on the other task (1- for 2-after and the reverse).  circuit is empty where the
-    corruption moves the prediction by less than TELLING.  Second: the same keys of draw 1, writer, reader, noising, denoising.
+    corruption moves the prediction by less than TELLING.  Second, where it moves both: run, step, corruption, writer, reader, and the
+    effects of `circuits.exact` (draw 1) on 1- and 2-after-query: noising_1, denoising_1, noising_2, denoising_2.
     """
     config = from_json(run.config)
     model = build_model(config, run.weights(step))
@@ -109,8 +111,14 @@ def dissect(run: Run, step: int | None = None, corruptions=tuple(PLAN)) -> tuple
                     row |= dict(other=swapped["faithfulness"], other_distance=swapped["distance"])
                 rows.append(row)
                 if draw == 1:
-                    edges.append(effects[["writer", "reader", "noising", "denoising"]].assign(**keys, corruption=corruption, task=task))
-    return pd.DataFrame(rows), pd.concat(edges) if edges else pd.DataFrame(columns=["writer", "reader", "noising", "denoising", *keys, "corruption", "task"])
+                    edges.append(effects[["writer", "reader", "noising", "denoising"]].assign(run=run.name, step=keys["step"], corruption=corruption, task=task))
+    return pd.DataFrame(rows), side_by_side(pd.concat(edges)) if edges else pd.DataFrame(columns=EDGES)
+
+
+def side_by_side(edges: pd.DataFrame) -> pd.DataFrame:
+    """Effects on 1- and 2-after-query in one row per edge, of the corruptions that move both."""
+    one, two = (edges[edges.task == f"{k}-after"].rename(columns={name: f"{name}_{k}" for name in ("noising", "denoising")}).drop(columns="task") for k in (1, 2))
+    return one.merge(two, on=["run", "step", "corruption", "writer", "reader"])[EDGES]
 
 
 def written(circuit: Tensor) -> str:
@@ -201,11 +209,9 @@ def by_size(edges: pd.DataFrame, corruption: str = "whole-context", sizes=(5, 13
         shares, most = [], math.nan
         for _, group in chosen.groupby("run"):
             group = group[group.writer != POSITION]
-            effect = group.assign(effect=group[["noising", "denoising"]].abs().max(axis=1))
-            top = {task: set(zip(*part.nlargest(size, "effect")[["writer", "reader"]].T.values)) for task, part in effect.groupby("task")}
-            if {"1-after", "2-after"} <= set(top):
-                shares.append(len(top["1-after"] & top["2-after"]) / size)
-                most = len(effect[effect.task == "1-after"])
+            first, second = (set(group[[f"noising_{k}", f"denoising_{k}"]].abs().max(axis=1).nlargest(size).index) for k in (1, 2))
+            shares.append(len(first & second) / size)
+            most = len(group)
         mean, low, high = interval(shares)
         rows.append(dict(size=size, inside=mean, low=low, high=high, chance=size / most, models=len(shares)))
     return pd.DataFrame(rows)
@@ -255,11 +261,9 @@ def graph_table(circuits: pd.DataFrame, edges: pd.DataFrame, models: dict[str, s
         graph = Graph(int(group.layers.iloc[0]), int(group.heads.iloc[0]))
         table = pd.DataFrame(graph.edges, columns=["writer", "reader"]).assign(
             model=models[run], corruption=corruption, circuit=names[(of["1-after"][0] + 2 * of["2-after"][0]).int().numpy()])[graph.carrying.numpy()]
-        own = last_steps(edges[(edges.run == run) & (edges.corruption == corruption)])
-        for column, task in (("first", "1-after"), ("second", "2-after")):
-            effect = own[own.task == task].rename(columns={"noising": column})[["writer", "reader", column]]
-            table = table.merge(effect, on=["writer", "reader"], validate="one_to_one")
-        rows.append(table)
+        effects = edges[(edges.run == run) & (edges.corruption == corruption) & (edges.step == group.step.iloc[0])]
+        rows.append(table.merge(effects.rename(columns={"noising_1": "first", "noising_2": "second"})[["writer", "reader", "first", "second"]],
+                                on=["writer", "reader"], validate="one_to_one"))
     table = pd.concat(rows, ignore_index=True)
     table[["x", "y"]] = [_place(name) for name in table.writer]
     table[["x2", "y2"]] = [_place(name, reads=True) for name in table.reader]

@@ -286,10 +286,12 @@ def predicted(listed) -> pd.DataFrame:
 
 
 def _mean(values, digits: int = 2) -> str:
-    mean, low, high = dissect.interval(list(values))
+    """Mean, and from LEAST models on its 95 % t interval."""
+    values = [value for value in values if not math.isnan(value)]
+    mean, low, high = dissect.interval(values)
     if math.isnan(mean):
         return "–"
-    return f"{mean:.{digits}f}" if math.isnan(low) else f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    return f"{mean:.{digits}f}" if len(values) < dissect.LEAST else f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def overlapped(circuits: pd.DataFrame) -> pd.DataFrame:
@@ -340,3 +342,21 @@ def by_size(table: pd.DataFrame) -> pd.DataFrame:
     """`dissect.by_size` for a page."""
     return pd.DataFrame({"strongest edges": table["size"], "of 1-after's among 2-after's": [f"{row.inside:.2f} ({row.low:.2f} to {row.high:.2f})" for row in table.itertuples()],
                          "chance": table.chance.map("{:.2f}".format), "models": table.models})
+
+
+def between_tasks(table: pd.DataFrame) -> pd.DataFrame:
+    """`dissect.between_tasks` for a page."""
+    return table.map(lambda value: "–" if math.isnan(value) else f"{value:.2f}").rename_axis("edges in both / in either").reset_index()
+
+
+def traced(table: pd.DataFrame) -> str:
+    """Which single row moves each prediction most, before the last layer, over models.  table: `dissect.trace` of several models."""
+    lines = []
+    late = table[table.layer == table.layer.max()]
+    for task, group in late.groupby("task", sort=False):
+        best = group.loc[group.groupby("model").lost.idxmax()]
+        first = best.landmark.mode().iloc[0]
+        own, last = (group[group.landmark == name].lost for name in (first, "needle last state"))
+        lines.append(f"* **{task}-query**: before the last layer it moves most with the *{first}* in {sum(best.landmark == first)} of {len(best)} models "
+                     f"(by {own.min():.2f} to {own.max():.2f}), and by {last.min():.2f} to {last.max():.2f} with the needle's last state.")
+    return "\n".join(lines)

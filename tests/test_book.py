@@ -29,7 +29,7 @@ def test_page_draws(visit, page, width, scheme):
     assert tab.evaluate("[...document.querySelectorAll('.recall-figure .recall-canvas')].map(c => c.closest('figure').dataset.state)") == \
         ["drawn"] * tab.locator(".recall-canvas").count()
     for canvas in tab.locator(".recall-canvas").all():
-        assert canvas.locator("svg .mark-line path, svg .mark-symbol path").count() > 0
+        assert canvas.locator("svg .mark-line path, svg .mark-symbol path, svg .mark-rect path").count() > 0
         assert len(canvas.get_attribute("aria-label")) > 30
     assert tab.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
     assert tab.evaluate("document.documentElement.dataset.theme") == scheme

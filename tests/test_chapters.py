@@ -225,16 +225,17 @@ def test_committed_circuits_are_those_of_the_tables():
     notebook = nbformat.read(SOURCES["07_in_the_weights"], 4)
     circuits = runs.table("circuits")
     last, index = dissect.last_steps(circuits), {name: dissect.label_index(runs.load(name)) for name in circuits.run.unique()}
-    assert list(outputs(notebook, "text/markdown")) == [verdicts.weights(last, index)]
+    assert next(outputs(notebook, "text/markdown")) == verdicts.weights(last, index)
     sizes = verdicts.by_size(dissect.by_size(runs.table("circuit_edges")))
-    tables = [made(each, words=True) for each in (verdicts.overlapped(last), sizes, verdicts.swapped(last))]
+    tasks = verdicts.between_tasks(dissect.between_tasks(last))
+    tables = [made(each) for each in (verdicts.overlapped(last), sizes, tasks, verdicts.swapped(last))]
     assert [table for table in bodies(notebook) if table in tables] == tables
 
 
 def test_committed_playgrounds_offer_the_listed_checkpoints():
     """Catalogue and first view of every page with a playground, made again from data/."""
     listed = page.listed()
-    for name in ("index", "04_two_abilities", "06_which_way", "09_playground"):
+    for name in ("index", "04_two_abilities", "06_which_way", "07_in_the_weights", "09_playground"):
         (state,) = [json.loads(found) for html in outputs(nbformat.read(SOURCES[name], 4), "text/html") if 'data-widget="playground"' in html
                     for found in re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)]
         assert state["catalogue"] == [page.entry(run) for run in listed]

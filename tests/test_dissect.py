@@ -35,11 +35,21 @@ def test_circuits_survive_a_table(tmp_path):
     assert dissect.read(again.circuit[0]).nonzero().flatten().tolist() == sorted(kept) and len(again.circuit[2]) == 302
 
 
+def test_strongest_edges_by_hand():
+    """Two models whose five strongest edges of both tasks have two and five in common."""
+    edges = pd.DataFrame([dict(run=run, step=1, corruption="whole-context", writer=w, reader=r, noising_1=1.0 * (i in first), denoising_1=0.0,
+                               noising_2=0.0, denoising_2=-1.0 * (i in second))
+                          for run, first, second in (("a", CARRYING[:5], CARRYING[3:8]), ("b", CARRYING[:5], CARRYING[:5])) for i, (w, r) in enumerate(GRAPH.edges)])
+    row = dissect.by_size(edges, sizes=(5,)).iloc[0]
+    assert row.inside == pytest.approx((2 / 5 + 1) / 2) and row.chance == pytest.approx(5 / 262) and row.models == 2
+
+
 def test_overlap_by_hand():
     a, b, c = set(CARRYING[:20]), set(CARRYING[10:30]), set(CARRYING[15:35])
     row = dissect.overlaps(table([a, a], [b, c])).iloc[0]
     assert row.overlap == pytest.approx((10 / 30 + 5 / 35) / 2)  # a with b, a with c, each twice
     assert row.ceiling == pytest.approx((1 + 15 / 25) / 2)
+    assert row.inside == pytest.approx((10 / 20 + 5 / 20) / 2) and row.inside_null == pytest.approx(20 / 262)
     assert 0.02 < row.null < 0.06 and row.shared == pytest.approx((row.overlap - row.null) / (row.ceiling - row.null))
 
 
@@ -49,6 +59,30 @@ def test_the_same_circuits_are_shared_and_strangers_are_not():
     one, other = draw(), draw()
     assert dissect.overlaps(table([one, one], [one, one])).shared.iloc[0] == pytest.approx(1)
     assert abs(dissect.overlaps(table([one, one], [other, other])).shared.iloc[0]) < 0.1
+
+
+def test_a_small_circuit_inside_a_large_one_is_no_stranger():
+    row = dissect.overlaps(table([set(CARRYING[:100])] * 2, [set(CARRYING[:25])] * 2)).iloc[0]
+    assert row.inside == 1 and row.overlap == 0.25 and row.shared < 0.3
+
+
+def test_circuits_across_two_corruptions():
+    a, b = set(CARRYING[:20]), set(CARRYING[10:30])
+    label, state = table([a, a], [set(), set()], corruption="query-label"), table([a, a], [b, b], corruption="resumed-state")
+    row = dissect.across(pd.concat([label, state[(state.task == "2-after") & (state.draw == 1)]])).iloc[0]
+    assert row.overlap == pytest.approx(10 / 30) and row.inside == 0.5
+
+
+def test_tasks_side_by_side():
+    a, b = set(CARRYING[:20]), set(CARRYING[10:30])
+    made = dissect.between_tasks(table([a, a], [b, a]))
+    assert made.loc["1-after", "1-after"] == 1 and made.loc["2-after", "2-after"] == pytest.approx(1 / 3)
+    assert made.loc["1-after", "2-after"] == made.loc["2-after", "1-after"] == pytest.approx((1 / 3 + 1) / 2)
+
+
+def test_damaged_circuits_are_refused():
+    with pytest.raises(ValueError, match="circuit must be made of x and ."):
+        dissect.read("0101")
 
 
 def test_a_model_without_a_circuit_is_left_out():
@@ -97,7 +131,7 @@ def test_a_small_model_taken_apart(tmp_path, monkeypatch):
     circuits, edges = dissect.dissect(run, corruptions=("query-label", "resumed-state"))
     assert circuits[["corruption", "task", "draw"]].values.tolist() == [
         ["query-label", "1-after", 1], ["query-label", "1-after", 2], ["query-label", "2-after", 1], ["query-label", "2-after", 2], ["resumed-state", "2-after", 1]]
-    assert (circuits.circuit.str.len() == edges_there).all() and (circuits.distance >= 0).all() and len(edges) == 3 * edges_there
+    assert (circuits.circuit.str.len() == edges_there).all() and (circuits.distance >= 0).all() and len(edges) == edges_there and (edges.corruption == "query-label").all()
     again, _ = dissect.dissect(run, corruptions=("resumed-state",))
     assert again.circuit.iloc[0] == circuits.circuit.iloc[-1]
     drawn = dissect.graph_table(circuits, edges, {run.name: "x"})

@@ -34,17 +34,19 @@ def lab(tmp_path_factory):
                                f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
                               stdout=log, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"{address}/api")
-            break
-        except OSError:
-            time.sleep(0.25)
-    else:
-        pytest.fail((folder / "lab.log").read_text()[-2000:])
-    yield address
-    server.terminate()
-    server.wait(20)
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/api")
+                break
+            except OSError:
+                time.sleep(0.25)
+        else:
+            pytest.fail((folder / "lab.log").read_text()[-2000:])
+        yield address
+    finally:
+        server.terminate()
+        server.wait(20)
 
 
 def test_same_numbers_in_a_live_lab(chromium, lab, visit):

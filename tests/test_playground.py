@@ -111,11 +111,16 @@ def trained_folder(tmp_path):
 
 
 def test_widget_of_ones_own_run(trained_folder):
+    assert Explorer(runs.open_run(trained_folder)).run == trained_folder.name
     widget = Explorer(trained_folder)
     assert (widget.step, [each["steps"] for each in widget.catalogue]) == (2, [[0, 2]])
-    widget.asked = f"{widget.run}-0"  # as the page asks
+    widget.asked = f"{widget.run}-0#1"  # as the page asks
     run = runs.open_run(trained_folder)
-    assert widget.answered == widget.asked and widget.weights == page.packed(run, 0) != page.packed(run, 2)
+    assert widget.answered == f"{widget.run}-0" and widget.weights == page.packed(run, 0) != page.packed(run, 2)
+    widget.asked = f"{widget.run}-1#2"
+    assert widget.trouble.startswith("step must be one of 0, 2")
+    with pytest.raises(ValueError, match="shown must be a segment: all 2 labels are in the prompt"):
+        Explorer(trained_folder, shown=-1)
     with pytest.raises(ValueError, match="step must be one of 0, 2, not 1"):
         Explorer(trained_folder, step=1)
     with pytest.raises(ValueError, match="systems must be 1 to labels"):
@@ -412,9 +417,9 @@ def test_a_link_reproduces_a_view_and_a_bad_one_is_explained(visit, playground):
     again = tab.evaluate(f"{FULL}.answer().predictions")
     assert again == found["predictions"]
     notes = tab.locator(".recall-play-notes").first
-    for bad, words in (("systems=9", "at most 4 systems, not 9"), ("run=nothing", "run must be a model of this page"), ("colour=red", 'sets "colour"'),
+    for bad, words in (("%", "the link is damaged"), ("toString=1", 'sets "toString"'), ("systems=9", "at most 4 systems, not 9"), ("run=nothing", "run must be a model of this page"), ("colour=red", 'sets "colour"'),
                        ("length=40", "of 40 states are not to be had"), ("share=2", "share must be 0 to 1"), ("cut=9.9", "cut must be parts such as"),
-                       ("step=17", "showing 0")):
+                       ("step=17", "showing 0"), ("shown=7", "no segment 7 whose label")):
         tab.evaluate("bad => { location.hash = '#play:' + bad }", bad)
         tab.wait_for_function("words => document.querySelector('.recall-play-notes').textContent.includes(words)", arg=words)
         assert tab.locator(".recall-play-stage svg").count() and notes.inner_text()[0].isupper()
@@ -423,8 +428,10 @@ def test_a_link_reproduces_a_view_and_a_bad_one_is_explained(visit, playground):
 @browser
 def test_links_of_the_page_move_the_playground(playground):
     seen = set()
-    for link in playground.locator(".recall-tries a").all():
-        link.click()
+    links = playground.locator(".recall-tries a")
+    for i in [*range(links.count()), links.count() - 1]:  # the last one twice: its address is then no news
+        playground.evaluate(f"{FULL}.dataset.state = 'before'")
+        links.nth(i).click()
         playground.wait_for_function(f"{FULL}.dataset.state === 'ready'")
         assert playground.locator(".recall-play-notes").first.inner_text() == ""
         seen.add(playground.locator(".recall-play-words").first.inner_text())
@@ -499,10 +506,18 @@ def test_the_reader_goes_first(visit):
     root.locator("input[name=labelled]").uncheck()
     before = tab.evaluate(f"{round}.first.truth")
     root.get_by_role("button", name="new systems").click()
-    tab.wait_for_function(f"{round}.k === 1")
-    assert tab.evaluate(f"{round}.first.truth") != before and "the label is hidden" in root.locator(".recall-play-words").inner_text()
+    tab.wait_for_function(f"{round}?.k === 1")
+    assert tab.evaluate(f"{round}.first.truth") != before and "you are not told which" in root.locator(".recall-play-words").inner_text()
+    assert plane.evaluate("plane => plane === document.activeElement")
     plane.click(position=dict(x=10, y=10))
     assert cells()[1][4] == "1"
+    needles = set()
+    for seed in range(2, 9):
+        tab.evaluate("seed => document.querySelector('.recall-guess').recall.set('seed', seed)", seed)
+        tab.wait_for_function(f"{round}?.k === 1 && !{round}.guess")
+        needles.add(tab.evaluate(f"{round}.first.prompt.segments[2].system"))
+        assert tab.evaluate(f"Math.max(...{round}.first.prompt.observations.flat(2).map(Math.abs))") < 1.9
+    assert needles == {0, 1}
 
 
 def test_game_takes_a_model_of_the_plane():

@@ -68,9 +68,14 @@
 
   function mount(element) {
     const stored = element.querySelector("script[type='application/json']");
-    const model = pageModel(JSON.parse(stored.textContent));
+    const model = pageModel(JSON.parse(stored.textContent)), meanwhile = [...element.childNodes];
     element.replaceChildren();
-    window.recallWidgets[element.dataset.widget].render({ model, el: element });
+    try {
+      window.recallWidgets[element.dataset.widget].render({ model, el: element });
+    } catch (error) {
+      element.replaceChildren(`This could not be started: ${error.message}`, ...meanwhile);
+      console.error(error);
+    }
   }
 
   function start() {

@@ -73,12 +73,14 @@ SETTINGS = ("run", "step", "systems", "needle", "length", "shown", "fresh", "equ
 
 
 class _Answering(anywidget.AnyWidget):
-    """A widget whose page asks for checkpoints: `asked` names one, `weights` then holds its bytes and `answered` its name."""
+    """A widget whose page asks for checkpoints: `asked` names one (and counts, after a #), `weights` then holds its bytes and
+    `answered` its name."""
 
     catalogue = traitlets.List().tag(sync=True)
     asked = traitlets.Unicode("").tag(sync=True)
     answered = traitlets.Unicode("").tag(sync=True)
     weights = traitlets.Bytes(b"").tag(sync=True)
+    trouble = traitlets.Unicode("").tag(sync=True)  # why `asked` has no answer
     seed = traitlets.Int(0, min=0).tag(sync=True)
 
     def __init__(self, models: list[runs.Run], **values):
@@ -90,11 +92,16 @@ class _Answering(anywidget.AnyWidget):
 
     @traitlets.observe("asked")
     def _hand_over(self, change):
-        name, _, step = change["new"].rpartition("-")
-        if name in self._runs:
-            with self.hold_sync():
-                self.answered = change["new"]
-                self.weights = page.packed(self._runs[name], int(step))
+        name, _, step = change["new"].partition("#")[0].rpartition("-")
+        try:
+            check("asked", name in self._runs, f"a step of {', '.join(self._runs)}", change["new"])
+            self._send_weights(name, int(step))
+        except (ValueError, OSError) as error:
+            self.trouble = str(error)
+
+    def _send_weights(self, name: str, step: int) -> None:
+        with self.hold_sync():
+            self.answered, self.weights = f"{name}-{step}", page.packed(self._runs[name], step)
 
 
 class YouFirst(_Answering):
@@ -116,7 +123,8 @@ class YouFirst(_Answering):
 
 
 class Explorer(_Answering):
-    """The playground: a trained transformer answers needle prompts that the reader changes.
+    """The playground: a trained transformer answers needle prompts that the reader changes.  Set several controls from Python
+    inside `with explorer.hold_sync():`, as the page brings each change into its range.
 
     Explorer() offers the committed models of data/playground.json, Explorer(name) begins with the one of that name; Explorer(run)
     offers a run of the reader's own: a `runs.Run`, or the folder of a run, trained or in training (`follow`).  dimension, labels:
@@ -149,16 +157,20 @@ class Explorer(_Answering):
 
     def __init__(self, run: runs.Run | Path | str | None = None, *, dimension: int | None = None, labels: int | None = None, **settings):
         committed = {each.name: each for each in page.listed()}
-        if run is not None and run not in committed:
+        if run is not None and not (isinstance(run, str) and run in committed):
             run = run if isinstance(run, runs.Run) else _opened(Path(run))
         chosen = run if isinstance(run, runs.Run) else committed[run or page.nearest(list(committed.values()), dimension, labels).name]
-        settings.setdefault("step", chosen.steps[-1] if chosen.steps else 0)
+        check("run", bool(chosen.steps), "one with a checkpoint", chosen.name)
+        settings.setdefault("step", chosen.steps[-1])
+        settings.setdefault("systems", min(2, chosen.config["task"]["labels"]))
         check("step", settings["step"] in chosen.steps, f"one of {', '.join(map(str, chosen.steps))}", settings["step"])
         super().__init__([run] if isinstance(run, runs.Run) else list(committed.values()), run=chosen.name, **settings)
         labels = chosen.config["task"]["labels"]
+        check("family", chosen.config["task"]["family"] == "haar", "haar, the only one that the page draws", chosen.config["task"]["family"])
         check("systems", self.systems <= labels, f"1 to labels ({labels})", self.systems)
         check("needle", self.needle < self.systems, f"0 to systems - 1 ({self.systems - 1})", self.needle)
         check("shown", self.shown < self.systems, f"-1 to systems - 1 ({self.systems - 1})", self.shown)
+        check("shown", self.shown >= 0 or self.systems < labels, f"a segment: all {labels} labels are in the prompt", self.shown)
 
     def follow(self, folder: Path):
         """A `report` for `training.train(..., folder, report=explorer.follow(folder))`: the widget shows every new checkpoint."""
@@ -171,7 +183,8 @@ class Explorer(_Answering):
             seen.add(step)
             run = _opened(folder)
             self._runs = {run.name: run}
-            with self.hold_sync():
+            with self.hold_sync():  # the weights unasked: while the kernel trains it hears nobody
+                self._send_weights(run.name, step)
                 self.catalogue, self.run, self.step = [page.entry(run)], run.name, step
 
         return report

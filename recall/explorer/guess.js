@@ -1,11 +1,12 @@
 // You first: the reader says where the next state of a plane system will be, then sees what the transformer said.
 
 const SIDE = 340, REACH = 1.9; // pixels of the plane; its half width
+const FAR = 1.75; // systems that live further out are not drawn
 const KINDS = { "1 with": "k = 1, label shown", "1 without": "k = 1, label hidden", "2 with": "k = 2, label shown", "2 without": "k = 2, label hidden" };
 
 function render({ model, el }) {
   const root = html("div", { class: "recall-play recall-guess", "data-state": "waiting" });
-  const words = html("p", { class: "recall-play-words", "aria-live": "polite" });
+  const words = html("p", { class: "recall-play-words", "aria-live": "polite" }), spoken = html("p", { class: "recall-play-spoken", "aria-live": "polite" });
   const plane = node("svg", { width: SIDE, height: SIDE, viewBox: `0 0 ${SIDE} ${SIDE}`, tabindex: 0, role: "application", [KEYS]: "true",
     "aria-label": "The plane of states. Click where the next state will be, or move the cross with the arrow keys and press Enter" });
   const board = html("div", { class: "recall-guess-board" });
@@ -14,7 +15,7 @@ function render({ model, el }) {
   const toggle = html("label", { class: "recall-play-check" }, shown, html("span", {}, "show the label (from the next round)"));
   const scores = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, { you: [], model: [], ideal: [] }]));
   const [run] = model.get("catalogue"), N = 2;
-  let answers, round = null, cross = [0, 0];
+  let answers, round = null, cross = [0, 0], moved = false;
 
   const px = (state) => [SIDE / 2 + (state[0] * SIDE) / 2 / REACH, SIDE / 2 - (state[1] * SIDE) / 2 / REACH];
   const put = (name, attributes, text) => { const made = node(name, attributes, text); plane.append(made); return made; };
@@ -58,7 +59,7 @@ function render({ model, el }) {
     next.textContent = guess && k === 2 ? "new systems" : "next";
     if (!guess) {
       words.textContent = k === 1
-        ? labelled ? `${going} is called by its label. It goes on from its large dot. Click where its next state will be.` : "One of the two goes on from its large dot, but the label is hidden. Click where the next state will be."
+        ? labelled ? `${going} is called by its label. It goes on from its large dot. Click where its next state will be.` : "One of the two goes on from its large dot, but you are not told which. Click where the next state will be. (The transformer sees a label that neither had.)"
         : `The ring is the state that came. Where does it go from there?${labelled ? "" : " (Whose state is it?)"}`;
       return;
     }
@@ -78,7 +79,13 @@ function render({ model, el }) {
   }
 
   function begin() {
-    const labelled = model.get("labelled"), seed = model.get("seed"), needle = seed % N;
+    const labelled = model.get("labelled"), drawn = (seed) => draw({ dimension: 2, labels: run.labels, systems: N, seed }).systems;
+    let seed = model.get("seed");
+    while (drawn(seed).some(({ x0 }) => Math.hypot(...x0) > FAR)) seed += 1000;
+    const needle = random(seed).integer(0, N - 1);
+    round = null;
+    next.disabled = true;
+    shown.checked = labelled;
     const settings = { dimension: 2, labels: run.labels, systems: N, needle, length: 10, shown: labelled ? needle : -1, fresh: false, equal_norm: false, share: 0, cut: [], seed };
     root.dataset.state = "asking";
     answers ||= new Answers(model);
@@ -89,6 +96,9 @@ function render({ model, el }) {
       cross = [0, 0];
       root.dataset.state = "ready";
       ask();
+      const at = (i) => data.first.prompt.observations[i][9].map((v) => v.toFixed(2)).join(", ");
+      spoken.textContent = `Last state of A at ${at(0)}; of B at ${at(1)}.`;
+      if (moved) plane.focus(); // the button that was pressed is gone grey
     }, 0);
   }
 
@@ -102,26 +112,27 @@ function render({ model, el }) {
     event.preventDefault();
     if (!move) return place(cross);
     cross = cross.map((v, i) => Math.max(-REACH, Math.min(REACH, v + move[i] * 0.05)));
+    spoken.textContent = `Cross at ${cross.map((v) => v.toFixed(2)).join(", ")}`;
     picture();
   });
   next.addEventListener("click", () => {
     if (!round?.guess) return;
     if (round.k === 1) { round = { ...round, k: 2, guess: null }; ask(); plane.focus(); return; }
+    moved = true;
     model.set("seed", model.get("seed") + 1);
     model.save_changes();
-    begin();
   });
-  shown.checked = model.get("labelled");
+  const { leave } = whenChanged(model, ["seed"], begin);
   shown.addEventListener("change", () => { model.set("labelled", shown.checked); model.save_changes(); });
 
-  root.append(words, html("div", { class: "recall-guess-row" }, plane, html("div", {}, board, html("p", { class: "recall-play-buttons" }, next), toggle)));
+  root.append(words, spoken, html("div", { class: "recall-guess-row" }, plane, html("div", {}, board, html("p", { class: "recall-play-buttons" }, next), toggle)));
   el.append(root);
   root.recall = model;
   root.round = () => round;
   table();
   words.textContent = "Loading the model…";
   begin();
-  return () => answers?.close();
+  return () => { leave(); answers?.close(); };
 }
 
 export default { render };

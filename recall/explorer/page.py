@@ -65,7 +65,8 @@ def nearest(among: list[runs.Run], dimension: int | None, labels: int | None) ->
 def entry(run: runs.Run) -> dict:
     """A run as the playground lists it.  kind: whom its finished model believes (`summary.kind`)."""
     config = from_json(run.config)
-    kind = summary.kind(run, 2) if run.whole else "in training"
+    asked_two = run.whole and 2 in run.config["evaluation"]["systems"]
+    kind = "in training" if not run.whole else summary.kind(run, 2) if asked_two else "trained"
     return dict(name=run.name, dimension=config.task.dimension, labels=config.task.labels, seed=config.seed, kind=kind,
                 steps=run.steps, positions=config.model.n_positions, layers=config.model.n_layer, heads=config.model.n_head)
 
@@ -97,7 +98,7 @@ def first_view(run: runs.Run, settings: dict) -> dict | None:
     """
     config = from_json(run.config)
     task, model = config.task, build_model(config, run.weights(settings["step"]))
-    if settings["length"] != haystack_payload(task) or settings["cut"] or settings["seed"]:
+    if settings["length"] != haystack_payload(task) or settings["cut"] or settings["seed"] or (settings["systems"] < 2 and settings["share"]):
         return None
     draw = lambda count, seed: needle_prompts(task, settings["systems"], haystacks=count, traces=1, needle=settings["needle"], seed=seed)
     plain = draw(1, 3)

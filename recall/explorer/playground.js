@@ -7,9 +7,8 @@ const NAMES = ["run", "step", "systems", "needle", "length", "shown", "fresh", "
 // ------------------------------------------------------------------------------------------------- settings and their limits
 
 const runOf = (model) => model.get("catalogue").find((run) => run.name === model.get("run"));
-const rowsRead = (run, systems, length) => (length + 2) * systems + run.dimension + 4;
 const longest = (run, systems) => Math.min(16, Math.floor((run.positions - run.dimension - 4) / systems) - 2);
-const most = (run) => Math.max(...Array.from({ length: run.labels }, (_, i) => i + 1).filter((N) => longest(run, N) >= run.dimension + 2));
+const most = (run) => Math.max(1, ...Array.from({ length: Math.min(run.labels, LETTERS.length) }, (_, i) => i + 1).filter((N) => longest(run, N) >= run.dimension + 2));
 
 // Brings every setting into its range; returns what had to be changed, in words.
 function settle(model) {
@@ -23,16 +22,19 @@ function settle(model) {
   const run = runOf(model), between = (name, low, high, why) => put(name, Math.max(low, Math.min(high, Math.round(model.get(name)) || low)), why);
   if (!run.steps.includes(model.get("step"))) {
     const near = run.steps.reduce((best, step) => (Math.abs(step - model.get("step")) < Math.abs(best - model.get("step")) ? step : best));
-    put("step", near, `this model is here at step${run.steps.length > 1 ? "s" : ""} ${run.steps.join(", ")}: showing ${near}`);
+    put("step", near, run.steps.length > 1 ? `this model is here at steps ${run.steps.join(", ")}: showing ${near}` : `of this model only step ${near} is here`);
   }
   const before = model.get("systems");
   between("systems", 1, most(run), `this model knows ${run.labels} labels and reads ${run.positions} rows: at most ${most(run)} systems, not ${before}`);
   const N = model.get("systems"), long = model.get("length");
   between("length", run.dimension + 2, longest(run, N), `segments of ${long} states are not to be had here: ${run.dimension + 2} to ${longest(run, N)} with ${N} systems (fewer would not determine a map, more would not fit the ${run.positions} rows the model reads)`);
-  between("needle", 0, N - 1);
-  if (model.get("shown") >= N) put("shown", model.get("needle"));
+  const [back, label] = [model.get("needle"), model.get("shown")];
+  between("needle", 0, N - 1, `there is no segment ${back} to come back`);
+  if (label >= N) put("shown", model.get("needle"), `there is no segment ${label} whose label could be shown`);
   if (model.get("shown") < 0 && N >= run.labels) put("shown", model.get("needle"), `every one of the ${run.labels} labels is in the prompt: there is no unseen one`);
-  if (N < 2 && model.get("share") > 0) put("share", 0);
+  if ((N < 2 || run.dimension < 2) && model.get("share") > 0) put("share", 0, "one system alone has nothing to be synchronised with");
+  const parts = model.get("cut").filter((part, i, all) => partsOf(run).includes(part) && all.indexOf(part) === i);
+  if (parts.length !== model.get("cut").length) put("cut", parts, `parts are ${partsOf(run)[0]} to ${partsOf(run).at(-1)}`);
   return notes;
 }
 
@@ -57,10 +59,16 @@ function toFragment(model) {
 function fromFragment(model, fragment) {
   if (!fragment.startsWith("#play:")) return [];
   const complaints = [];
-  for (const part of decodeURIComponent(fragment.slice(6)).split("&").filter(Boolean)) {
+  let text;
+  try {
+    text = decodeURIComponent(fragment.slice(6));
+  } catch {
+    return ["the link is damaged: it cannot be decoded"];
+  }
+  for (const part of text.split("&").filter(Boolean)) {
     const [name, value = ""] = part.split("="), run = runOf(model);
     const number = Number(value), whole = value !== "" && Number.isInteger(number);
-    const allowed = {
+    const all = {
       run: [model.get("catalogue").some((each) => each.name === value), value, "a model of this page"],
       fresh: [["true", "false"].includes(value), value === "true", "true or false"],
       equal_norm: [["true", "false"].includes(value), value === "true", "true or false"],
@@ -68,7 +76,8 @@ function fromFragment(model, fragment) {
       cut: [value.split("+").filter(Boolean).every((each) => partsOf(run).includes(each)), value.split("+").filter(Boolean), `parts such as ${partsOf(run)[0]} or 0.mlp`],
       shown: [whole && number >= -1, number, "a segment, or -1 for an unseen label"],
       ...Object.fromEntries(["step", "systems", "needle", "length", "seed"].map((each) => [each, [whole && number >= 0, number, "a whole number"]])),
-    }[name];
+    };
+    const allowed = Object.hasOwn(all, name) ? all[name] : null;
     if (!allowed) complaints.push(`the link sets "${name}", which is not a setting here`);
     else if (!allowed[0]) complaints.push(`the link's ${name} must be ${allowed[2]}, not "${value}"`);
     else model.set(name, allowed[1]);
@@ -80,19 +89,21 @@ const partsOf = (run) => Array.from({ length: run.layers }, (_, l) => [...Array.
 
 // ------------------------------------------------------------------------------------------------------------- in words
 
-function sentence(stats, settings, named) {
-  const N = settings.systems, who = (i) => LETTERS[i];
+function sentence(stats, settings) {
+  const N = settings.systems, named = settings.shown, who = (i) => LETTERS[i];
   const going = settings.fresh ? -1 : settings.needle;
   const setting = `${named < 0 ? "The label is one that the prompt does not hold" : `The label is ${who(named)}'s`}; ${settings.fresh ? "a new system comes" : `${who(going)} goes on`}.`;
   if (!stats) return setting;
-  const place = (k) => {
+  const place = (k) => { // k = 0: from the label alone, no state has been seen yet
     const weights = stats.weights[k], total = weights.reduce((a, b) => a + b, 0), best = weights.indexOf(Math.max(...weights));
     if (weights[best] < 0.25 && Math.abs(total) < 0.4) return "points at none of them";
     if (weights[best] > 0.7) {
-      const why = best === named && best === going ? "as label and states say" : best === named ? "as the label says" : best === going ? "as the states say" : "";
+      const why = best === named && best === going ? (k ? "as label and states say" : "as the label says") : best === named ? "as the label says"
+        : best !== going ? "" : k ? "as the states say" : "although the label is not its own";
       return `goes to ${who(best)}${why ? `, ${why}` : ""}`;
     }
-    return `lies between ${weights.map((w, i) => [w, i]).filter(([w]) => w > 0.15).map(([w, i]) => `${who(i)} (${w.toFixed(2)})`).join(" and ") || "them"}`;
+    const names = weights.map((w, i) => [w, i]).filter(([w]) => w > 0.15).map(([w, i]) => `${who(i)} (${w.toFixed(2)})`);
+    return names.length > 1 ? `lies between ${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : names.length ? `goes part of the way to ${names[0]}` : "is spread over all of them";
   };
   const known = N > 1 ? ` The first answer ${place(0)}; the second ${place(1)}.` : "";
   return `${setting}${known} Squared error ${stats.error.model[0].mean.toFixed(2)} at k = 1, ${stats.error.model[1].mean.toFixed(2)} at k = 2 (mean of ${stats.count} fresh prompts).`;
@@ -102,7 +113,7 @@ function sentence(stats, settings, named) {
 
 function render({ model, el }) {
   const root = html("div", { class: "recall-play", "data-state": "waiting" });
-  const parts = model.get("parts"), linked = model.get("linked");
+  const parts = model.get("parts"), linked = model.get("linked") && model.load;
   const words = html("p", { class: "recall-play-words" }), spoken = html("p", { class: "recall-play-spoken", "aria-live": "polite" });
   const notes = html("p", { class: "recall-play-notes", role: "status" });
   const stage = html("div", { class: "recall-play-stage", tabindex: "0", role: "group", "aria-label": "The prompt; scroll sideways to see all of it" });
@@ -115,7 +126,7 @@ function render({ model, el }) {
   const panel = html("form", { class: "recall-play-controls", "aria-label": "Settings of the playground" });
   const query = html("form", { class: "recall-play-query", "aria-label": "The query" });
   for (const form of [panel, query]) form.addEventListener("submit", (event) => event.preventDefault());
-  let answers, answer = null, stats = null, complaints = [];
+  let answers, shown = null, complaints = []; // shown: settings, answer and stats that are on screen
   const set = (changes) => {
     for (const [name, value] of Object.entries(changes)) model.set(name, value);
     model.save_changes();
@@ -128,8 +139,8 @@ function render({ model, el }) {
     where.append(html("fieldset", {}, html("legend", {}, title), ...children));
   };
   const slider = (name, text, range, shownAs = (value) => value, get = () => model.get(name), pick = (value) => set({ [name]: value })) => {
-    const input = html("input", { type: "range", name }), output = html("output", {});
-    input.addEventListener("input", () => pick(Number(input.value)));
+    const input = html("input", { type: "range", name, "aria-label": text }), output = html("span", { class: "recall-play-value", "aria-hidden": "true" });
+    input.addEventListener("input", () => { stop(); pick(Number(input.value)); });
     readers.push(() => {
       const [low, high, step] = range();
       Object.assign(input, { min: low, max: high, step });
@@ -191,9 +202,13 @@ function render({ model, el }) {
       set({ run: name, step: next.steps.at(-1) });
     })]);
   const play = html("button", { type: "button" }, "▶ play training");
+  let playing = 0;
+  const stop = () => { clearInterval(playing); playing = 0; play.textContent = "▶ play training"; };
   const steps = () => runOf(model).steps; // uneven: the slider counts checkpoints
+  const only = html("p", { class: "recall-play-hint" });
+  readers.push(() => { only.textContent = steps().length < 2 ? "of this model only its last step is here" : ""; });
   group("step", "Training", [slider("place", "step", () => [0, steps().length - 1, 1], (i) => `${steps()[i]} of ${steps().at(-1)}`,
-    () => steps().indexOf(model.get("step")), (i) => set({ step: steps()[i] })), play]);
+    () => steps().indexOf(model.get("step")), (i) => set({ step: steps()[i] })), play, only]);
   group("prompt", "The prompt", [
     slider("systems", "systems (label count in use)", () => [1, most(runOf(model)), 1]),
     slider("needle", "system that comes back", () => [0, model.get("systems") - 1, 1], (i) => LETTERS[i]),
@@ -230,15 +245,13 @@ function render({ model, el }) {
     const link = html("button", { type: "button" }, "link to this view");
     link.addEventListener("click", () => { history.replaceState(null, "", toFragment(model)); say(["the address of this page now leads here"]); });
     buttons.append(link);
-  } else if (model.get("more")) {
+  } else if (model.get("more") && model.load) { // in JupyterLab that page is not there
     const more = html("a", { href: model.get("more") }, "all controls");
     more.addEventListener("click", () => { more.href = model.get("more") + toFragment(model); });
     more.addEventListener("focus", () => { more.href = model.get("more") + toFragment(model); });
     buttons.append(more);
   }
 
-  let playing = 0;
-  const stop = () => { clearInterval(playing); playing = 0; play.textContent = "▶ play training"; };
   play.addEventListener("click", () => {
     if (playing) return stop();
     let at = model.get("step") === steps().at(-1) ? 0 : steps().indexOf(model.get("step"));
@@ -253,37 +266,44 @@ function render({ model, el }) {
 
   // --------------------------------------------------------------------------------------------------------------- drawing
   const say = (list) => { notes.textContent = list.map((each) => each[0].toUpperCase() + each.slice(1)).join(". ") + (list.length ? "." : ""); };
-  const namedOf = (settings) => settings.shown;
-  let scrolled = false;
+  let scrolled = 0, dragging = false;
   const drawPrompt = () => {
-    const settings = settingsOf(model), { svg, chip, middle } = promptPicture(answer, namedOf(settings), stage.clientWidth || 700);
+    const { answer, settings } = shown, { svg, chip, middle } = promptPicture(answer, settings, stage.clientWidth || 700);
+    const before = stage.scrollLeft;
     stage.replaceChildren(svg);
-    if (!scrolled || stage.scrollLeft > 0) stage.scrollLeft = svg.clientWidth || 2000;
-    scrolled = true;
+    stage.scrollLeft = scrolled === answer.prompt.rows ? before : 1e6; // to the query, which is what it is about
+    scrolled = answer.prompt.rows;
     const pick = (clientX) => {
       const at = clientX - svg.getBoundingClientRect().left;
-      const nearest = middle.slice(0, -1).reduce((best, m, i) => (Math.abs(m - at) < Math.abs(middle[best] - at) ? i : best), 0);
-      set({ shown: nearest });
+      const nearest = middle.reduce((best, m, i) => (Math.abs(m - at) < Math.abs(middle[best] - at) ? i : best), 0);
+      if (nearest < settings.systems) set({ shown: nearest }); // else it was put back
     };
     for (const label of svg.querySelectorAll("g[data-segment]:not(.recall-chip)")) label.addEventListener("click", () => set({ shown: Number(label.dataset.segment) }));
     chip.addEventListener("pointerdown", (event) => {
       event.preventDefault();
       chip.setPointerCapture(event.pointerId);
+      dragging = true;
       const from = event.clientX, fromY = event.clientY;
-      chip.onpointermove = (move) => chip.setAttribute("transform", `translate(${move.clientX - from} ${move.clientY - fromY})`);
-      chip.onpointerup = (up) => {
+      chip.onpointermove = (move) => {
+        chip.setAttribute("transform", `translate(${move.clientX - from} ${move.clientY - fromY})`);
+        const box = stage.getBoundingClientRect(); // a telephone shows a part of the prompt: near its edge, go on
+        if (move.clientX < box.left + 30) stage.scrollLeft -= 12;
+        if (move.clientX > box.right - 30) stage.scrollLeft += 12;
+      };
+      const leave = () => {
+        dragging = false;
         chip.onpointermove = chip.onpointerup = chip.onpointercancel = null;
         chip.removeAttribute("transform");
-        if (Math.abs(up.clientX - from) > 12) pick(up.clientX);
       };
-      chip.onpointercancel = () => { chip.onpointermove = chip.onpointerup = null; chip.removeAttribute("transform"); };
+      chip.onpointerup = (up) => { leave(); if (Math.abs(up.clientX - from) > 12) pick(up.clientX); };
+      chip.onpointercancel = leave;
     });
   };
   const drawStats = () => {
-    const settings = settingsOf(model), going = settings.fresh ? -1 : settings.needle;
-    const room = (body) => body.clientWidth || 320;
-    pointingBody.replaceChildren(pointingChart(stats.weights, namedOf(settings), going, room(pointingBody)));
+    const { stats, settings } = shown, room = (body) => body.clientWidth || 320;
+    pointingBody.replaceChildren(pointingChart(stats.weights, settings, room(pointingBody)));
     errorBody.replaceChildren(errorChart(stats, room(errorBody)));
+    words.textContent = sentence(stats, settings);
   };
 
   const show = () => {
@@ -297,18 +317,17 @@ function render({ model, el }) {
     const tell = (data) => {
       if (data.failed) {
         root.dataset.state = "failed";
-        say([`no answer: ${data.failed}`]);
+        say([`no answer: ${data.failed}`, ...(shown ? ["the picture still shows what was asked before"] : [])]);
         return;
       }
       if (data.first) {
-        answer = data.first;
+        shown = { ...shown, answer: data.first, settings };
         root.dataset.milliseconds = Math.round(performance.now() - asked);
-        drawPrompt();
+        if (!dragging) drawPrompt();
       }
       if (data.stats) {
-        stats = data.stats;
+        const { stats } = shown = { ...shown, stats: data.stats };
         drawStats();
-        words.textContent = sentence(stats, settings, namedOf(settings));
         const name = { 10: "interval", 50: "fifty", [FRESH]: "all" }[stats.count]; // for tests: what the reader waited
         if (name) root.dataset[name] = Math.round(performance.now() - asked);
         if (stats.count === FRESH) {
@@ -327,31 +346,39 @@ function render({ model, el }) {
 
   const { redraw, leave } = whenChanged(model, [...NAMES, "catalogue"], show);
   const resized = new ResizeObserver(() => {
-    if (answer) drawPrompt();
-    if (stats) drawStats();
+    scrolled = 0; // another width: to the query again
+    if (shown?.answer && !dragging) drawPrompt();
+    if (shown?.stats) drawStats();
   });
   root.append(query, words, spoken, stage, html("div", { class: "recall-play-charts" }, pointing, error), buttons, panel, notes);
   el.append(root);
   root.recall = model; // for tests: what is on screen can be read back
   root.base = () => baseOf(model) || draw(settingsOf(model));
-  root.answer = () => answer;
-  root.stats = () => stats;
+  root.answer = () => shown?.answer;
+  root.stats = () => shown?.stats;
 
   // the first view came along: it stands there before weights and worker do
-  const follow = () => { complaints = fromFragment(model, window.location.hash); redraw(); };
+  const follow = () => {
+    if (!window.location.hash.startsWith("#play:")) return;
+    complaints = fromFragment(model, window.location.hash);
+    root.scrollIntoView({ block: "nearest" });
+    redraw();
+  };
+  const again = (event) => { // a link to where the address already is changes no hash
+    if (event.target.closest?.("a")?.hash === window.location.hash) follow();
+  };
   if (linked) {
     complaints = fromFragment(model, window.location.hash);
     window.addEventListener("hashchange", follow);
+    document.addEventListener("click", again);
   }
   const first = model.get("first");
   const untouched = first?.base && NAMES.every((name) => JSON.stringify(first.settings[name]) === JSON.stringify(model.get(name)));
   if (untouched) {
     const settings = settingsOf(model);
-    answer = { prompt: prompt(settings, first.base), predictions: first.predictions };
-    stats = first.stats;
+    shown = { settings, stats: first.stats, answer: { prompt: prompt(settings, first.base), predictions: first.predictions } };
     drawPrompt();
     drawStats();
-    words.textContent = sentence(stats, settings, namedOf(settings));
     root.dataset.state = "first";
     readers.forEach((read) => read());
     say(complaints);
@@ -364,7 +391,7 @@ function render({ model, el }) {
   };
   for (const event of ["pointerenter", "focusin"]) root.addEventListener(event, warm, { once: true });
   resized.observe(stage);
-  return () => { leave(); stop(); resized.disconnect(); window.removeEventListener("hashchange", follow); answers?.close(); };
+  return () => { leave(); stop(); resized.disconnect(); window.removeEventListener("hashchange", follow); document.removeEventListener("click", again); answers?.close(); };
 }
 
 export default { render };

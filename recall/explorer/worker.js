@@ -1,6 +1,7 @@
 // The worker in which the transformer computes, and how the weights get there.
 
 const FRESH = 200; // prompts of a running average
+let asked = 0;
 
 function serve(recall) {
   const models = new Map();
@@ -38,7 +39,10 @@ class Answers { // asks the worker; only the latest question is answered
     this.url = URL.createObjectURL(new Blob([`(${serve})((${core})())`], { type: "text/javascript" }));
     this.worker = new Worker(this.url);
     this.worker.onmessage = ({ data }) => { if (data.id === this.id) this.tell(data); };
-    this.worker.onerror = (event) => this.tell({ failed: event.message });
+    this.worker.onerror = (event) => {
+      this.broken = event.message || "this browser starts no worker here";
+      this.tell?.({ failed: this.broken });
+    };
   }
 
   // Weights go to the worker once.
@@ -53,6 +57,7 @@ class Answers { // asks the worker; only the latest question is answered
   async ask(key, settings, base, tell, count = FRESH) {
     const id = ++this.id;
     this.tell = tell;
+    if (this.broken) return tell({ failed: this.broken });
     try {
       await this.fetch(key);
     } catch (error) {
@@ -75,15 +80,17 @@ async function weightsOf(model, key) {
     const packed = model.get("weights");
     return model.get("answered") === key && packed?.byteLength ? new Uint8Array(packed.buffer, packed.byteOffset, packed.byteLength).slice() : null;
   };
-  return held() || new Promise((resolve) => {
-    const arrived = () => {
-      const packed = held();
-      if (!packed) return;
-      model.off("change:weights", arrived);
-      resolve(packed);
+  return held() || new Promise((resolve, reject) => {
+    const names = ["change:weights", "change:answered", "change:trouble"];
+    const heard = () => {
+      const packed = held(), trouble = model.get("trouble");
+      if (!packed && !trouble) return;
+      names.forEach((name) => model.off(name, heard));
+      if (packed) resolve(packed); else reject(new Error(trouble));
     };
-    model.on("change:weights", arrived);
-    model.set("asked", key);
+    names.forEach((name) => model.on(name, heard));
+    model.set("trouble", "");
+    model.set("asked", `${key}#${++asked}`); // counted, so that asking again for the same one is a change
     model.save_changes();
   });
 }
