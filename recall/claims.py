@@ -287,18 +287,19 @@ def table(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | No
 
 # --- what the reviewers asked (facts section 9, paraphrased) ----------------------------------------------------------
 
+CONTROLS = "Does the absence of shared edges survive controls: the same task pruned twice, seeds, an objective that rewards sharing?"
 OPEN = (
     "Is going on early only because observations outnumber labels (label rate, segment length)?",
     "Would a heavier label (several tokens, a larger amplitude) rule 2-after-query?",
     "Why does 2-after-query degrade with N: interference, attention span, or similar systems?",
     "Are close labels needed?",
-    "Does the absence of shared edges survive controls: the same task pruned twice, seeds, an objective that rewards sharing?",
+    CONTROLS,
     "Does it happen in other hybrid tasks and other language models?",
 )
 
 
-def questions(finished: list[Run], level: float = LEVEL) -> list[dict]:
-    """Reviewers' questions: question, answer (from the runs), status (`answered`, `undecided` or `not tested`)."""
+def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | None = None) -> list[dict]:
+    """Reviewers' questions: question, answer (from the runs and circuits), status (`answered`, `in part`, `undecided` or `not tested`)."""
     tests = {row["id"]: row for row in outcomes(finished, level)}
     words = lambda *ids: "; ".join(evidence(tests[name]) for name in ids)
     settled = lambda *ids: ("not tested" if not any(tests[name]["seeds"] for name in ids)
@@ -312,4 +313,8 @@ def questions(finished: list[Run], level: float = LEVEL) -> list[dict]:
          settled("deaf-3", "deaf-5", "unchanged-5", "degrades-5", "flat-5")),
         *((question, "", "not tested") for question in OPEN),
     ]
+    found = {} if circuits is None else separate_circuits(circuits)
+    if found.get("evidence"):  # by two of the three: no circuit here was rewarded for sharing
+        rows = [(question, f"the same task twice and seeds: {found['evidence']}", "in part") if question == CONTROLS else (question, answer, status)
+                for question, answer, status in rows]
     return [dict(zip(("question", "answer", "status"), row)) for row in rows]

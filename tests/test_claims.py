@@ -144,3 +144,6 @@ def test_circuits_decide_their_claim_by_the_rule():
     assert status(models(other) + models(one, "binding-swap")) == "in part" and status(models(other, count=4)) == "not tested"
     row = next(row for row in claims.table([], circuits=pd.concat(models(one))) if row["id"] == "separate-circuits")
     assert row["status"] == "not reproduced" and "whole-context: shared, overlap 1.00" in row["evidence"]
+    asked = {row["question"]: row for row in claims.questions([], circuits=pd.concat(models(one)))}
+    assert asked[claims.CONTROLS]["status"] == "in part" and "overlap 1.00" in asked[claims.CONTROLS]["answer"]
+    assert {row["status"] for question, row in asked.items() if question != claims.CONTROLS} == {"not tested"}

@@ -421,7 +421,7 @@ def test_a_link_reproduces_a_view_and_a_bad_one_is_explained(visit, playground):
                        ("length=40", "of 40 states are not to be had"), ("share=2", "share must be 0 to 1"), ("cut=9.9", "cut must be parts such as"),
                        ("step=17", "showing 0"), ("shown=7", "no segment 7 whose label")):
         tab.evaluate("bad => { location.hash = '#play:' + bad }", bad)
-        tab.wait_for_function("words => document.querySelector('.recall-play-notes').textContent.includes(words)", arg=words)
+        tab.wait_for_function("words => document.querySelector('.recall-play-notes').textContent.toLowerCase().includes(words.toLowerCase())", arg=words)
         assert tab.locator(".recall-play-stage svg").count() and notes.inner_text()[0].isupper()
 
 
