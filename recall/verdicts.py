@@ -352,11 +352,12 @@ def between_tasks(table: pd.DataFrame) -> pd.DataFrame:
 def traced(table: pd.DataFrame) -> str:
     """Which single row moves each prediction most, before the last layer, over models.  table: `dissect.trace` of several models."""
     lines = []
-    late = table[table.layer == table.layer.max()]
+    late = table[table.layer == table.layer.max()].reset_index(drop=True)  # tables of several models repeat their numbers
     for task, group in late.groupby("task", sort=False):
         best = group.loc[group.groupby("model").lost.idxmax()]
         first = best.landmark.mode().iloc[0]
         own, last = (group[group.landmark == name].lost for name in (first, "needle last state"))
+        others = "; ".join(f"{row.model}: {row.landmark}, {row.lost:.2f}" for row in best[best.landmark != first].itertuples())
         lines.append(f"* **{task}-query**: before the last layer it moves most with the *{first}* in {sum(best.landmark == first)} of {len(best)} models "
-                     f"(by {own.min():.2f} to {own.max():.2f}), and by {last.min():.2f} to {last.max():.2f} with the needle's last state.")
+                     f"(over all of them by {own.min():.2f} to {own.max():.2f}){f' ({others})' if others else ''}, and by {last.abs().max():.2f} at most with the needle's last state.")
     return "\n".join(lines)

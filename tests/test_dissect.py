@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from recall import dissect, runs
+from recall import dissect, runs, verdicts
 from recall.circuits import Graph
 from recall.settings import vary
 
@@ -113,6 +113,14 @@ def test_a_shared_part_that_rises_is_seen(index):
     rising, falling = (dissect.rises(index, [sign * value**3 for value in index], draws=100) for sign in (1, -1))
     assert rising == pytest.approx((1, 1, 1)) and falling == pytest.approx((-1, -1, -1))
     assert all(map(math.isnan, dissect.rises(index[:4], index[:4])))
+
+
+def test_the_row_that_moves_most_in_words():
+    one = pd.DataFrame([dict(task="1-after", landmark=mark, layer=2, lost=lost) for mark, lost in
+                        (("needle last state", 0.1), ("needle close label", 0.7), ("own row", 0.2))])
+    other = one.assign(lost=[0.1, 0.0, 0.6])
+    words = verdicts.traced(pd.concat([one.assign(model="a"), one.assign(model="b"), other.assign(model="c")]))
+    assert "*needle close label* in 2 of 3 models (over all of them by 0.00 to 0.70) (c: own row, 0.60), and by 0.10 at most" in words
 
 
 def test_a_small_model_taken_apart(tmp_path, monkeypatch):
