@@ -105,8 +105,8 @@ def _chosen(start: dict) -> list[str]:
     return [f"datum.{name} == pick_{name}" for name in start]
 
 
-def _missing(table: pd.DataFrame, start: dict, words: str = "no committed run for this choice") -> alt.Chart:
-    """Says so where no committed run answers the choice."""
+def _missing(table: pd.DataFrame, start: dict, words="no committed run for this choice") -> alt.Chart:
+    """Says so where no committed run answers the choice.  words: a text, or a function of the choice that makes one."""
     everything = pd.MultiIndex.from_product([_options(table, name, start) for name in start], names=list(start))
     there = pd.MultiIndex.from_frame(table[list(start)].drop_duplicates())
     gaps = everything.difference(there).to_frame(index=False)
@@ -116,7 +116,7 @@ def _missing(table: pd.DataFrame, start: dict, words: str = "no committed run fo
         too_many = gaps.systems > gaps.labels
         gaps["words"] = too_many.map({True: "a prompt cannot hold more systems than there are labels", False: words})
     else:
-        gaps["words"] = words
+        gaps["words"] = [words if isinstance(words, str) else words(row) for row in gaps.itertuples()]
     base = alt.Chart(gaps)
     for condition in _chosen(start):
         base = base.transform_filter(condition)
@@ -423,7 +423,7 @@ def circuit_graph(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     dots = alt.Chart(nodes).mark_circle(size=55, color=GREY, opacity=1).encode(x="x:Q", y="y:Q", tooltip="node:N")
     named = nodes[nodes.node.isin(table.writer) & ~nodes.duplicated("node") | (nodes.node == "read_out")]  # readers say their name when pointed at
     words = alt.Chart(named).mark_text(fontSize=11, dy=-10).encode(x="x:Q", y="y:Q", text="words:N")
-    return themed(alt.layer(edges, dots, words, _missing(table, start, "this corruption does not move both predictions of this model")).add_params(*pickers, shown, least), 460)
+    return themed(alt.layer(edges, dots, words, _missing(table, start, lambda row: f"{row.corruption} does not move both predictions of this model")).add_params(*pickers, shown, least), 460)
 
 
 def shared_by_kind(table: pd.DataFrame) -> alt.TopLevelMixin:
