@@ -233,11 +233,11 @@ function core() {
     gelu_new: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
   };
 
-  function attention(qkv, T, D, H, muted) { // [T, 3D] -> heads side by side [T, D]
+  function attention(qkv, T, D, H, muted, from) { // [T, 3D] -> heads side by side [T, D], of the rows from `from` on
     const d = D / H, out = new Float32Array(T * D), scores = new Float32Array(T);
     for (let h = 0; h < H; h++) {
       if (muted(h)) continue;
-      for (let t = 0; t < T; t++) {
+      for (let t = from; t < T; t++) {
         let largest = -Infinity, total = 0;
         for (let s = 0; s <= t; s++) {
           let sum = 0;
@@ -256,30 +256,35 @@ function core() {
   }
 
   // Predictions [T][n]; row t predicts the observation of row t + 1.  cut: parts whose output is set to zero, such as "1.2" (layer
-  // 1, head 2) and "0.mlp".
-  function predict(model, tokens, cut = []) {
+  // 1, head 2) and "0.mlp".  from: first row that is asked for; those before are left empty, and the last layer spared them.
+  function predict(model, tokens, cut = [], from = 0) {
     const { n_embd: D, n_head: H, n_layer, n_out, weights: w } = model, T = tokens.length, activate = ACTIVATIONS[model.activation];
     const x = linear(Float32Array.from(tokens.flat()), T, w["read_in.weight"], w["read_in.bias"]);
     if (w["wpe.weight"]) for (let i = 0; i < T * D; i++) x[i] += w["wpe.weight"][i];
+    let rest = x, rows = T; // of x: the rows that are still written to
     for (let l = 0; l < n_layer; l++) {
+      const first = l === n_layer - 1 ? from : 0;
+      rest = x.subarray(first * D);
+      rows = T - first;
       const of = (name) => [w[`h.${l}.${name}.weight`], w[`h.${l}.${name}.bias`]];
       const qkv = linear(layerNorm(x, T, ...of("ln_1")), T, ...of("attn.c_attn"));
-      linear(attention(qkv, T, D, H, (h) => cut.includes(`${l}.${h}`)), T, ...of("attn.c_proj"), x);
+      const heads = attention(qkv, T, D, H, (h) => cut.includes(`${l}.${h}`), first);
+      linear(heads.subarray(first * D), rows, ...of("attn.c_proj"), rest);
       if (cut.includes(`${l}.mlp`)) continue;
-      const wide = linear(layerNorm(x, T, ...of("ln_2")), T, ...of("mlp.c_fc"));
+      const wide = linear(layerNorm(rest, rows, ...of("ln_2")), rows, ...of("mlp.c_fc"));
       for (let i = 0; i < wide.length; i++) wide[i] = activate(wide[i]);
-      linear(wide, T, ...of("mlp.c_proj"), x);
+      linear(wide, rows, ...of("mlp.c_proj"), rest);
     }
-    const flat = linear(layerNorm(x, T, w["ln_f.weight"], w["ln_f.bias"]), T, w["read_out.weight"], w["read_out.bias"]);
-    return Array.from({ length: T }, (_, t) => Array.from(flat.subarray(t * n_out, (t + 1) * n_out)));
+    const flat = linear(layerNorm(rest, rows, w["ln_f.weight"], w["ln_f.bias"]), rows, w["read_out.weight"], w["read_out.bias"]);
+    return Array.from({ length: T }, (_, t) => (t < T - rows ? null : Array.from(flat.subarray((t - T + rows) * n_out, (t - T + rows + 1) * n_out))));
   }
 
   // ------------------------------------------------------------------------------------------------------------ answers
 
-  // One prompt, what the model and the references say to it.
-  function answer(model, settings, base = draw(settings)) {
+  // One prompt, what the model and the references say to it; late: only from the query on.
+  function answer(model, settings, base = draw(settings), late = false) {
     const asked = prompt(settings, base);
-    return { prompt: asked, predictions: predict(model, asked.tokens.slice(0, -1), settings.cut), ...references(asked) };
+    return { prompt: asked, predictions: predict(model, asked.tokens.slice(0, -1), settings.cut, late ? asked.query : 0), ...references(asked) };
   }
 
   // Running means over prompts: errors after the query, and where the answers point (least squares of the predictions on the

@@ -18,7 +18,7 @@ function serve(recall) {
       self.postMessage({ id, first });
       const pool = recall.pool(first.truth.length, settings.systems);
       for (let i = 1, told = performance.now(); i <= count; i++) {
-        pool.add(recall.answer(model, { ...settings, seed: 1e6 + i }));
+        pool.add(recall.answer(model, { ...settings, seed: 1e6 + i }, undefined, true));
         if (i !== count && i !== 10 && i !== 50 && performance.now() - told < 90) continue; // soon, then about eleven times a second
         await breathe();
         if (id !== latest) return;
