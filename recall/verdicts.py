@@ -300,12 +300,12 @@ def overlapped(circuits: pd.DataFrame) -> pd.DataFrame:
     rows = []
     all_models = circuits.run.nunique()
     for corruption, group in dissect.overlaps(circuits).groupby("corruption", sort=False):
-        rows.append({"corruption": corruption, "models": f"{len(group)} of {all_models}", "in both of either": _mean(group.overlap), "chance": f"{group.null.mean():.2f}",
-                     "same task twice": f"{group.ceiling.mean():.2f}", "shared part r": _mean(group.shared), "verdict": dissect.verdict(group.shared),
+        rows.append({"corruption": corruption, "verdict": dissect.verdict(group.shared), "models": f"{len(group)} of {all_models}", "shared part r": _mean(group.shared),
+                     "in both of either": _mean(group.overlap), "chance": f"{group.null.mean():.2f}", "same task twice": f"{group.ceiling.mean():.2f}",
                      "in both of the smaller": _mean(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
     group = dissect.across(circuits)
-    rows.append({"corruption": "query label at k = 1, resumed state at k = 2", "models": f"{len(group)} of {all_models}", "in both of either": _mean(group.overlap),
-                 "chance": f"{group.null.mean():.2f}", "same task twice": "–", "shared part r": "–", "verdict": "–",
+    rows.append({"corruption": "label and state", "verdict": "–", "models": f"{len(group)} of {all_models}", "shared part r": "–",
+                 "in both of either": _mean(group.overlap), "chance": f"{group.null.mean():.2f}", "same task twice": "–",
                  "in both of the smaller": _mean(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
     return pd.DataFrame(rows)
 
