@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import circuits, claims, corruptions, dissect, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
+from recall import charts, circuits, claims, corruptions, dissect, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
 from recall.evaluation import table
-from recall.language import lexicon, pretrain, revisions
+from recall.language import lexicon, pretrain, results, revisions
 from recall.language.prompts import PromptConfig
 from recall.needle import needle_prompts
 from recall.task import check
@@ -98,13 +98,14 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--out", type=Path, required=True, help="folder of scores and tables; goes on after a kill")
     words.add_argument("--pairs", type=Path, help="CSV file: source, a column per task (default: the model folder's lexicon.csv, "
                                                   "else data/reference/words.csv)")
-    for field, value, about in (("tasks", 4, "N, tasks in a prompt"), ("shots", 2, "examples of each"), ("prompts", 256, "how many"),
+    for field, value, about in (("tasks", None, "N, tasks in a prompt (default: as many as the documents of --train hold, else 4)"), ("shots", 2, "examples of each"), ("prompts", 256, "how many"),
                                 ("needle", 0, "task queried; 0 is the farthest"), ("seed", 0, "of the prompts, and of --train")):
         words.add_argument(f"--{field}", type=int, default=value, help=about)
     words.add_argument("--shown", action="store_true", help="the query's source stands among every task's examples")
     words.add_argument("--kind", default="known", help="of pairs, as in the CSV file: known or context")
     words.add_argument("--steps", type=int, help="with --train only")
     words.add_argument("--device", default="cpu")
+    words.add_argument("--keep", type=Path, help="folder for a copy of the tables, such as data/language")
     words.add_argument("--dtype", default="float32", help=", ".join(revisions.DTYPES))
     words.add_argument("--forget", action="store_true", help="take each revision out of the hub's cache once it is scored")
     words.set_defaults(run=_language)
@@ -224,10 +225,14 @@ METHODS = {  # what `effect` is: share of the prediction lost without the edge; 
 
 
 def _language(options):
-    config = PromptConfig(options.tasks, options.shots, options.needle, options.shown, options.kind, options.prompts, options.seed)
     tell = lambda line: print(line, file=sys.stderr)
     if options.train:
         pairs, recipe = pretrain.recipe(options.train, options.seed, options.steps)
+        tasks = options.tasks or recipe.tasks
+    else:
+        tasks = options.tasks or 4
+    config = PromptConfig(tasks, options.shots, options.needle, options.shown, options.kind, options.prompts, options.seed)
+    if options.train:
         names = pretrain.train(pairs, recipe, options.out, options.seed, progress.of_steps(recipe.steps))
         model, at = str(options.out), names
     else:
@@ -236,8 +241,14 @@ def _language(options):
         own = Path(model) / "lexicon.csv"
         at = revisions.choose(model, options.revisions, options.at_most)
         pairs = lexicon.read(options.pairs or (own if own.is_file() else runs.DATA / "reference" / "words.csv"))
-    _, dates = revisions.run(model, at, pairs, config, options.out, device=options.device, dtype=options.dtype,
-                             forget=options.forget, report=tell)
+    found, dates = revisions.run(model, at, pairs, config, options.out, device=options.device, dtype=options.dtype,
+                                 forget=options.forget, report=tell)
+    name = f"{options.train}-{options.seed}" if options.train else Path(options.model).name
+    found = found[found.pairs == "all"].assign(words=name, seed=options.seed)
+    runs.write_atomically(options.out / "gains.svg", charts.picture(charts.language_gains(found)))
+    if options.keep:
+        source = f"--train {options.train} --seed {options.seed}" if options.train else f"--model {options.model}"
+        results.keep(options.out, options.keep / name, f"python -m recall language {source} --out {name}")
     show(options, dates.to_dict("records"), pd.DataFrame)
 
 

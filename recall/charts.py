@@ -7,6 +7,8 @@ across all figures of a page.
 
 from __future__ import annotations
 
+import io
+
 import altair as alt
 import pandas as pd
 
@@ -91,7 +93,7 @@ def training_curve(history: pd.DataFrame, blind: float, systems: int) -> alt.Top
 
 def _pickers(table: pd.DataFrame, start: dict) -> list[alt.Parameter]:
     words = {"intervention": "intervention ", "dimension": "system dimension n ", "labels": "label count ", "systems": "systems in the prompt N ",
-             "needle": "needle ", "setting": "training setting "}
+             "needle": "needle ", "setting": "training setting ", "words": "words ", "under": "labels "}
     order = lambda name: table[name].drop_duplicates().tolist() if name == "intervention" else _options(table, name, start)
     return [choice(name, words[name], order(name), start[name]) for name in words if name in start]
 
@@ -376,22 +378,59 @@ def norm_gap(table: pd.DataFrame, dimension: int) -> alt.TopLevelMixin:
     return themed(chart.add_params(pick), 240)
 
 
-def language_gains(summary: pd.DataFrame, quantity: str = "gained") -> alt.TopLevelMixin:
-    """Bits gained by the first and the second token of a translation over a language model's training, with 95 % intervals over
-    prompts; the level is what the source has to tell.  summary: as `recall.language.revisions.tables` makes it, pairs `all`."""
-    rows = summary[(summary.quantity == quantity) & (summary.pairs == "all")].assign(
-        token=lambda f: f.k.map({1: "first token", 2: "second token"}),
-        under=lambda f: f.labels.replace({"arbitrary": "arbitrary labels", "names": "the tasks' names"}))
-    last = summary[(summary.quantity == "surprisal") & (summary.pairs == "all") & (summary.step == summary.step.max()) & (summary.labels == "arbitrary")]
-    levels = pd.DataFrame({"level": [last["mean"].mean()], "words": ["all that the source has to tell"]})
-    colour = alt.Color("token:N", scale=alt.Scale(domain=["first token", "second token"], range=[LOOK_UP, CONTINUE]))
-    x = alt.X("step:Q", title="training step", scale=alt.Scale(type="symlog", constant=16))
-    base = alt.Chart(rows).encode(x=x, color=colour, strokeDash=alt.StrokeDash(
-        "under:N", scale=alt.Scale(domain=["arbitrary labels", "arbitrary, last task", "the tasks' names"], range=[[1, 0], [2, 2], [7, 3]])))
-    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title="bits gained by knowing the source"), y2="high:Q", detail="under:N")
-    line = base.mark_line(strokeWidth=2.5).encode(y="mean:Q", tooltip=[
-        "step", "token", "under", alt.Tooltip("mean", format=".2f"), alt.Tooltip("low", format=".2f"), alt.Tooltip("high", format=".2f")])
-    return themed(_rules(levels) + band + line, 320)
+# what the figure of chapter 8 can show: quantity of `recall.language.scoring.per_prompt` -> its name in the list
+MEASURES = {
+    "gained": "bits gained by the source",
+    "gained_label": "bits gained by the label",
+    "accuracy": "accuracy",
+    "label_led": "misdirected: share of the wrong label's token",
+    "synchronised": "synchronised: share of the right token",
+}
+TOKENS = ["first token", "second token"]
+
+
+def language_gains(table: pd.DataFrame, words: str | None = None, under: str = "arbitrary") -> alt.TopLevelMixin:
+    """What the first and the second token of a translation gain over a language model's training: a thin line per seed, thick ones for
+    their mean.  table: `summary` of `recall.language.results.load`.  words, under (what labels): shown first."""
+    table = table.rename(columns={"labels": "under"})
+    start = dict(words=table.words.iloc[0] if words is None else words, under=under)
+    wide = table.pivot_table(index=["words", "under", "seed", "step", "k"], columns="quantity", values="mean")
+    wide = wide.reindex(columns=list(MEASURES)).rename(columns=MEASURES).round(3).reset_index().assign(token=lambda f: f.k.map(dict(enumerate(TOKENS, 1))))
+    numbers = ["step", *MEASURES.values()]
+    data = alt.InlineData(values=wide.drop(columns="k").to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse={name: "number" for name in numbers}))
+    measure = choice("measure", "measure ", list(MEASURES.values()), MEASURES["gained"])
+    base = alt.Chart(data).transform_filter("datum.words == pick_words && datum.under == pick_under").transform_calculate(
+        value="datum[pick_measure]").transform_filter("isValid(datum.value)").encode(
+        x=alt.X("step:Q", title="training step", scale=alt.Scale(type="symlog", constant=16)),
+        color=alt.Color("token:N", scale=alt.Scale(domain=TOKENS, range=[LOOK_UP, CONTINUE])),
+        strokeDash=alt.StrokeDash("token:N", scale=alt.Scale(domain=TOKENS, range=[[1, 0], [6, 3]])))
+    seeds = base.mark_line(strokeWidth=1, opacity=0.5).encode(y=alt.Y("value:Q", title="chosen measure"), detail="seed:N", tooltip=[
+        "seed:N", "step:Q", "token:N", alt.Tooltip("value:Q", format=".2f")])
+    mean = base.mark_line(strokeWidth=3).encode(y="mean(value):Q")
+    return themed(alt.layer(seeds, mean, _missing(wide, start, "these words have no such prompts")).add_params(*_pickers(wide, start), measure), 320)
+
+
+def bridge(table: pd.DataFrame) -> alt.TopLevelMixin:
+    """Toy and language model on one score and one clock.  Columns where (`toy` or a kind of language), what (`beginning again` or `going
+    on`), seed, octaves (log2 of time over that seed's date of going on), score."""
+    kinds = [name for name in table["where"].drop_duplicates() if name != "toy"]
+    pick = choice("where", "beside the toy ", kinds, kinds[0])
+    data = alt.InlineData(values=table.round(3).to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse=dict(octaves="number", score="number")))
+    base = alt.Chart(data).transform_filter("datum.where == 'toy' || datum.where == pick_where").transform_calculate(
+        side="datum.where == 'toy' ? 'toy' : 'language'").encode(
+        x=alt.X("octaves:Q", title="doublings of training since going on was learnt", scale=alt.Scale(domain=[-3, 5], clamp=True)),
+        y=alt.Y("score:Q", title="identification score", scale=alt.Scale(domain=[-0.5, 1], clamp=True)),
+        color=alt.Color("what:N", scale=alt.Scale(domain=["beginning again", "going on"], range=[LOOK_UP, CONTINUE])),
+        strokeDash=alt.StrokeDash("side:N", scale=alt.Scale(domain=["toy", "language"], range=[[1, 0], [6, 3]])), detail="seed:N",
+        tooltip=["where:N", "what:N", "seed:N", alt.Tooltip("octaves:Q", format=".1f"), alt.Tooltip("score:Q", format=".2f")])
+    return themed(base.mark_line(strokeWidth=1.6, opacity=0.75).add_params(pick), 320)
+
+
+def picture(chart: alt.TopLevelMixin, width: int = 720) -> bytes:
+    """A chart as SVG, without a network."""
+    buffer = io.StringIO()
+    chart.properties(width=width, background="white").save(buffer, format="svg")
+    return buffer.getvalue().encode()
 
 
 PARTS = ["neither", "1-after-query only", "2-after-query only", "both"]

@@ -1,5 +1,6 @@
 """Prompts, alignment, scores: answers by hand, on tokenisers and models made here."""
 
+import io
 import math
 from types import SimpleNamespace
 
@@ -59,11 +60,11 @@ def test_invented_tokens_are_uniform_independent_and_tell_the_task(tasks, syllab
     assert len(known) == syllables**2 and len(words.targets) == syllables**2 + 7
     for m in range(tasks):
         assert len({row[m] for row in known}) == syllables**2  # one-to-one: each (first, second) once
-    assert all(len({lexicon.split(word)[0] for word in row}) == tasks for row in known)
+    assert all(len({lexicon.halves(word)[0] for word in row}) == tasks for row in known)
     assert words.entropies()[["first", "second"]].to_numpy() == pytest.approx(math.log2(syllables))
     twins = [row for row, kind in zip(words.targets, words.kinds) if kind == "twin"]
     for row in twins:
-        halves = [lexicon.split(word) for word in row]
+        halves = [lexicon.halves(word) for word in row]
         assert halves[0][0] == halves[1][0] and halves[0][1] != halves[1][1]
     assert invented(LexiconConfig(tasks, syllables, 7), 3) == words != invented(LexiconConfig(tasks, syllables, 7), 4)
 
@@ -107,7 +108,7 @@ def test_bad_prompt_configs(field, value, message):
 
 def drawn(count=40, **how):
     words = invented(LexiconConfig(), 0)
-    tokens = [[tuple(map(hash, lexicon.split(word))) for word in row] for row in words.targets]
+    tokens = [[tuple(map(hash, lexicon.halves(word))) for word in row] for row in words.targets]
     names, twins = how.pop("names", False), how.pop("twins", False)
     return words, draw(words, tokens, PromptConfig(count=count, **how), names=names, twins=twins)
 
@@ -201,7 +202,7 @@ def test_refusals_name_the_target():
 def test_our_tokeniser_reads_what_the_corpus_writes():
     for name in pretrain.RECIPES:
         words, config = pretrain.recipe(name, 1)
-        tokenizer = pretrain.tokeniser(words)
+        tokenizer = pretrain.tokeniser(words, config.split)
         corpus = pretrain.Corpus(words, tokenizer, config, 1)
         ids = corpus.batch(5, 8)
         assert torch.equal(ids, corpus.batch(5, 8)) and not torch.equal(ids, corpus.batch(6, 8))
@@ -214,7 +215,7 @@ def test_our_tokeniser_reads_what_the_corpus_writes():
 def test_documents_are_what_they_say():
     """Every line of a document agrees with the lexicon, twins stand under names alone, and both tokens are met equally often."""
     words, config = pretrain.recipe("invented", 2)
-    tokenizer = pretrain.tokeniser(words)
+    tokenizer = pretrain.tokeniser(words, config.split)
     ids = pretrain.Corpus(words, tokenizer, config, 2).batch(0, 64)
     meaning = {source: dict(zip(words.tasks, row)) for source, row in zip(words.sources, words.targets)}
     twins, examples = {s for s, k in zip(words.sources, words.kinds) if k == "twin"}, 0
@@ -329,10 +330,11 @@ def test_intervals_are_over_prompts():
 
 def test_chart_takes_the_summary():
     frame = pd.concat([gains({1: (0, 0, 0, 0, 3, 3), 2: (0, 2, 2, 2, 2, 2)}).assign(labels=labels, surprisal=3.0) for labels in ("arbitrary", "names")])
-    chart = charts.language_gains(scoring.summary(frame).assign(pairs="all")).to_dict()
-    (data,) = [rows for rows in chart["datasets"].values() if "token" in rows[0]]
-    assert {(row["token"], row["under"], row["step"]): row["mean"] for row in data}["first token", "the tasks' names", 800] == 3
-    assert [row["level"] for rows in chart["datasets"].values() for row in rows if "level" in row] == [3]
+    chart = charts.language_gains(scoring.summary(frame).assign(words="invented", seed=0), under="names").to_dict()
+    (text,) = [rows for rows in chart["datasets"].values() if isinstance(rows, str)]
+    rows = pd.read_csv(io.StringIO(text)).set_index(["token", "under", "step"])["bits gained by the source"]
+    assert rows["first token", "names", 800] == 3 and rows["second token", "arbitrary", 200] == 2
+    assert charts.picture(charts.language_gains(scoring.summary(frame).assign(words="invented", seed=0))).startswith(b"<svg")
 
 
 def test_a_question_holds_the_rivals_tokens_that_differ():

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recall import runs
-from recall.language.lexicon import KINDS, Lexicon, LexiconConfig, invented, read, split
+from recall.language.lexicon import KINDS, SPLITS, Lexicon, LexiconConfig, invented, read
 from recall.language.prompts import HIDDEN, LABELS
 from recall.language.revisions import quiet
 from recall.task import check, stream
@@ -42,27 +42,28 @@ END = "<end>"
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """tasks: most in a document, whose number is uniform from 1 as in the compact traces of `task`.  turn: chance that a line
-    draws the task anew (2 lines of a task on average at 0.5).  named: share of documents under the tasks' names.  hidden: share of examples
+    """tasks: most in a document, whose number is uniform from 1 as in the compact traces of `task` (of 2, 3 and 4 tried on one seed
+    each, only with 2 were labels looked up within the steps).  turn: chance that a line draws the task anew.  named: share of documents under the tasks' names.  hidden: share of examples
     without their source.  filler: share of lines that are filler.  context: share of the documents under labels whose pairs are
-    made up for that document.
+    made up for that document.  split: into which two tokens targets fall (`lexicon.SPLITS`).
 
     Model: width, layers, heads.  tokens: of a document.  batch_size: documents.  muon_rate: of the hidden matrices (0: AdamW on
     everything).  learning_rate: AdamW's.
     """
 
-    tasks: int = 4
-    turn: float = 0.5
+    tasks: int = 2
+    turn: float = 0.75
     named: float = 0.25
     hidden: float = 0.1
     filler: float = 0.1
     context: float = 0.0
+    split: str = "halves"
     width: int = 64
     layers: int = 4
     heads: int = 4
     tokens: int = 98
     batch_size: int = 32
-    steps: int = 4500
+    steps: int = 3600
     learning_rate: float = 3e-3
     muon_rate: float = 0.02
     momentum: float = 0.7
@@ -71,6 +72,7 @@ class PretrainConfig:
     def __post_init__(self):
         for field in ("layers", "heads", "batch_size", "steps"):
             check(field, getattr(self, field) >= 1, "at least 1", getattr(self, field))
+        check("split", self.split in SPLITS, f"one of {', '.join(SPLITS)}", self.split)
         for field in ("turn", "named", "hidden", "filler", "context"):
             check(field, 0 <= getattr(self, field) <= 1, "0 to 1", getattr(self, field))
         check("width", self.width >= 2 * self.heads and self.width % (2 * self.heads) == 0, "a multiple of twice heads", self.width)
@@ -85,24 +87,28 @@ def recipe(name: str, seed: int, steps: int | None = None) -> tuple[Lexicon, Pre
     more = {} if steps is None else dict(steps=steps)
     if name == "invented":
         return invented(LexiconConfig(), seed), PretrainConfig(**more)
-    words = read(runs.DATA / "reference" / "words.csv")
-    tokenizer = tokeniser(words)
-    halved = lambda word: tokenizer.tokenize(word) == [split(word)[0], "##" + split(word)[1]]  # not where a longer piece fits first
+    words, config = read(runs.DATA / "reference" / "words.csv"), PretrainConfig(context=0.4, split="initial", **more)
+    tokenizer = tokeniser(words, config.split)
+
+    def parted(word):  # not where a longer piece fits first
+        first, second = SPLITS[config.split](word)
+        return tokenizer.tokenize(word) == [first, "##" + second]
+
     clear = [(source, row) for source, row in zip(words.sources, words.targets)
-             if len(tokenizer.tokenize(source)) == 1 and all(map(halved, row))]
+             if len(tokenizer.tokenize(source)) == 1 and all(map(parted, row))]
     order = torch.randperm(len(clear), generator=stream("library", seed)).tolist()
     kinds = tuple("context" if place % 3 == 0 else "known" for place in order)
-    return Lexicon(words.tasks, *map(tuple, zip(*clear)), kinds), PretrainConfig(context=0.4, **more)
+    return Lexicon(words.tasks, *map(tuple, zip(*clear)), kinds), config
 
 
-def tokeniser(lexicon: Lexicon):
-    """A word-piece tokeniser that knows sources, names and labels as one token and targets as two, their halves (`split`)."""
+def tokeniser(lexicon: Lexicon, split: str = "halves"):
+    """A word-piece tokeniser that knows sources, names and labels as one token and targets as the two of a SPLIT."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    halves = [split(word) for row in lexicon.targets for word in row]
+    parts = [SPLITS[split](word) for row in lexicon.targets for word in row]
     pieces = [END, "[UNK]", "\n", ":", "=", HIDDEN, *LABELS, *lexicon.tasks, *lexicon.sources, *" ".join(FILLER).split(),
-              *sorted({a for a, _ in halves}), *sorted({"##" + b for _, b in halves})]
+              *sorted({a for a, _ in parts}), *sorted({"##" + b for _, b in parts})]
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
     inner = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     inner.normalizer = normalizers.NFC()
@@ -211,7 +217,7 @@ def train(lexicon: Lexicon, config: PretrainConfig, out: Path, seed: int, report
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        tokenizer = tokeniser(lexicon)
+        tokenizer = tokeniser(lexicon, config.split)
         corpus, model = Corpus(lexicon, tokenizer, config, seed), build(config, len(tokenizer), seed)
         chosen, begun, loss = optimisers(model, config), time.perf_counter(), math.nan
         for step in range(config.steps + 1):

@@ -195,15 +195,17 @@ def _place(out: Path, revision: str) -> Path:
 
 def _prompts(lexicon, tokens, config):
     """(kind of labels, prompts, conditions) to score: arbitrary labels, the same with the last task queried (which going on with
-    what is under way answers too), the tasks' names, and, where there are twins, those."""
-    nearest = replace(config, needle=config.tasks - 1)
+    what is under way answers too), the tasks' names, and, where the lexicon has them, twins and pairs of the context alone."""
+    nearest, context = replace(config, needle=config.tasks - 1), replace(config, kind="context", shown=True)
     groups = [("arbitrary", draw(lexicon, tokens, config), ALWAYS),
               ("arbitrary, last task", draw(lexicon, tokens, nearest), ALWAYS),
               ("names", draw(lexicon, tokens, config, names=True), ALWAYS)]
-    try:
-        groups.append(("arbitrary", draw(lexicon, tokens, config, twins=True), ("synchronised",)))
-    except ValueError:  # a lexicon need not have any
-        pass
+    for labels, drawn, conditions in (("arbitrary", lambda: draw(lexicon, tokens, config, twins=True), ("synchronised",)),
+                                      ("arbitrary, pairs of the context", lambda: draw(lexicon, tokens, context), ALWAYS)):
+        try:
+            groups.append((labels, drawn(), conditions))
+        except ValueError:  # a lexicon need not have any
+            pass
     return groups
 
 

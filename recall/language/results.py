@@ -1,0 +1,97 @@
+"""Tables of language models kept in `data/language/`, and what they say over seeds.
+
+Written before the five seeds of either condition were trained (pilots of one seed with other settings, and the first steps of one with
+these, had been seen).  Arbitrary labels, N tasks in the prompt, the farthest one queried; two dates for each token and seed:
+
+    half     half of the bits that the source has to tell (half of the final gain, beside it, flatters a token that stays on a plateau).
+             In real words most of these bits need no label, since the source leaves few words to choose from: then this date says
+             little about labels.
+    toy      the identification score of the toy, 1 - (bits missing) / log2 N, reaches 1/2.
+
+    earlier     octaves = log2(date of the first token / date of the second).  The second token is learnt earlier where the 95 % t
+                interval over seeds lies above 0, later where it lies below.  A first token that never gets there is dated at the
+                last step: a lower bound.  The claim holds at this scale if both dates say so in the invented words.
+    exposure    In the invented words both tokens bear the same bits, are met equally often and are told by two words of the line: the
+                octaves that are left are of neither exposure nor entropy.  Under the tasks' own names the label needs no looking up:
+                what the octaves are more under arbitrary labels, seed by seed, is the label's part.
+    deaf        In misdirected prompts the label-led share of the second token is 0 where the first token rules and 1 where the label does;
+                in synchronised prompts the right second token has 1/2 where nothing but the first token tells the task.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recall import evaluation, runs
+from recall.task import check
+
+HOME = runs.DATA / "language"
+MODEL = ["words", "labels", "seed"]
+
+
+def keep(out: Path, folder: Path, command: str) -> None:
+    """Copy the tables of a finished run: made.json (command, prompts, training), summary.csv (all pairs) and emergence.csv.
+    ValueError if `out` is not finished."""
+    out, folder = Path(out), Path(folder)
+    check("out", (out / "emergence.csv").is_file(), "a folder with finished tables", str(out))
+    read = lambda name: json.loads((out / name).read_text()) if (out / name).is_file() else None
+    summary = pd.read_csv(out / "summary.csv")
+    runs.write_csv(folder / "summary.csv", summary[summary.pairs == "all"].drop(columns="pairs").round(3))
+    runs.write_atomically(folder / "emergence.csv", (out / "emergence.csv").read_bytes())
+    runs.write_atomically(folder / "made.json", runs.canonical(dict(command=command, prompts=read("config.json"), training=read("pretrain.json"))).encode())
+
+
+def load(root: Path = HOME) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`summary` and `emergence` of every kept run named WORDS-SEED, with the columns words and seed, and of the former tasks (N)."""
+    tables, dates = [], []
+    for path in sorted(Path(root).glob("*/made.json")):
+        if match := re.fullmatch(r"(.+)-(\d+)", path.parent.name):
+            name = dict(words=match[1], seed=int(match[2]))
+            tables.append(pd.read_csv(path.parent / "summary.csv").assign(**name, tasks=json.loads(path.read_text())["prompts"]["tasks"]))
+            dates.append(pd.read_csv(path.parent / "emergence.csv").assign(**name))
+    check("root", tables, "a folder of kept runs named WORDS-SEED", str(root))
+    return pd.concat(tables, ignore_index=True), pd.concat(dates, ignore_index=True)
+
+
+def scores(summary: pd.DataFrame) -> pd.DataFrame:
+    """The toy's identification score in words, 1 - (bits missing) / log2 N: a row per words, labels, seed, step and k.
+
+    0: as far off as one who knows what each task of the prompt would say, and not which of them is asked; 1: certain.
+    """
+    wide = summary.pivot_table(index=[*MODEL, "tasks", "step", "k"], columns="quantity", values="mean")
+    score = 1 - (wide.surprisal - wide.gained) / np.log2(wide.index.get_level_values("tasks"))
+    return score.rename("score").reset_index().drop(columns="tasks")
+
+
+def gaps(summary: pd.DataFrame, dates: pd.DataFrame, by: str = "half") -> pd.DataFrame:
+    """One row per model and kind of labels: words, labels, seed, first, second (dates in steps, nan if never), octaves.
+
+    by: which of the two dates, `half` or `toy`.  octaves = log2(first / second), with the last step for a first token that never
+    gets there (a lower bound); nan without a second.
+    """
+    check("by", by in ("half", "toy"), "half or toy", by)
+    if by == "half":
+        rows = dates[(dates.quantity == "gained") & (dates.pairs == "all")]
+        found = rows[MODEL].assign(first=rows.whole_first, second=rows.whole_second)
+    else:
+        date = lambda part: evaluation.emergence(part.rename(columns={"step": "examples"}), "score", 0.5).date
+        found = scores(summary).groupby([*MODEL, "k"])[["step", "score"]].apply(date).unstack("k").set_axis(["first", "second"], axis=1).reset_index()
+    last = found[MODEL].merge(summary.groupby(MODEL, as_index=False).step.max()).step.to_numpy()
+    return found.assign(octaves=np.log2(found["first"].fillna(pd.Series(last, found.index)) / found.second)).reset_index(drop=True)
+
+
+def label_part(found: pd.DataFrame) -> pd.DataFrame:
+    """What the octaves of `gaps` are more under arbitrary labels than under the tasks' names: words, seed, octaves."""
+    wide = found.pivot_table(index=["words", "seed"], columns="labels", values="octaves")
+    return (wide["arbitrary"] - wide["names"]).rename("octaves").reset_index()
+
+
+def final(summary: pd.DataFrame) -> pd.DataFrame:
+    """Last step's means: a row per model and kind of labels, columns (quantity, k)."""
+    last = summary[summary.step == summary.groupby("words").step.transform("max")]
+    return last.pivot_table(index=MODEL, columns=["quantity", "k"], values="mean")

@@ -1,0 +1,64 @@
+"""What kept tables of language models say: answers by hand."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from recall import runs
+from recall.language import results
+
+STEPS = (0, 100, 200, 400, 800)
+MISSING = {"arbitrary": {1: (6, 2, 2, 2, 0.2), 2: (6, 2, 0.2, 0, 0)}, "names": {1: (6, 2, 1, 0.2, 0), 2: (6, 2, 0.2, 0, 0)}}  # bits still missing
+WHOLE = 3.0  # bits without the source
+
+
+def kept(root, seed, missing=MISSING, tasks=2):
+    rows = [dict(step=s, revision=f"step{s}", labels=labels, k=k, quantity=q, mean=value, low=value, high=value, prompts=9)
+            for labels, both in missing.items() for k, curve in both.items() for s, bits in zip(STEPS, curve)
+            for q, value in (("surprisal", WHOLE), ("gained", WHOLE - bits))]
+    folder = root / f"invented-{seed}"
+    runs.write_csv(folder / "summary.csv", pd.DataFrame(rows))
+    dates = [dict(labels=labels, quantity="gained", pairs="all", whole_first=1.0 * seed, whole_second=1.0, last_step=800) for labels in missing]
+    runs.write_csv(folder / "emergence.csv", pd.DataFrame(dates))
+    runs.write_atomically(folder / "made.json", runs.canonical(dict(command="", prompts=dict(tasks=tasks), training=None)).encode())
+
+
+def test_score_is_the_share_of_the_identification_left(tmp_path):
+    kept(tmp_path, 0, tasks=4)
+    found = results.scores(results.load(tmp_path)[0]).set_index(["labels", "k", "step"]).score
+    assert found["arbitrary", 1, 100] == pytest.approx(0) and found["names", 1, 200] == pytest.approx(0.5)  # of log2 4 = 2 bits
+    assert found["names", 2, 400] == 1 and found["arbitrary", 1, 0] == pytest.approx(-2)
+
+
+def test_dates_by_the_toys_score(tmp_path):
+    for seed in (1, 2):
+        kept(tmp_path, seed)
+    found = results.gaps(*results.load(tmp_path), by="toy").set_index(["labels", "seed"])
+    # N = 2: 1/2 is half a bit missing.  Second token: scores -1, 0.8 at 100, 200, so 1/2 at 1.5 / 1.8 of a doubling
+    assert found.second["names", 1] == pytest.approx(100 * 2 ** (1.5 / 1.8))
+    assert found["first"]["names", 1] == pytest.approx(200 * 2 ** (0.5 / 0.8))
+    assert found.octaves["names", 1] == pytest.approx(1 + 0.5 / 0.8 - 1.5 / 1.8)
+    label = results.label_part(found.reset_index())
+    assert list(label.seed) == [1, 2] and label.octaves[0] == pytest.approx(found.octaves["arbitrary", 1] - found.octaves["names", 1])
+
+
+def test_a_token_never_learnt_is_dated_at_the_end(tmp_path):
+    kept(tmp_path, 1, {"arbitrary": {1: (6, 2, 2, 2, 2), 2: MISSING["names"][2]}})
+    found = results.gaps(*results.load(tmp_path), by="toy").iloc[0]
+    assert math.isnan(found["first"]) and found.octaves == pytest.approx(3 - 1.5 / 1.8)
+
+
+def test_half_of_the_bits_is_read_off_the_runs_own_table(tmp_path):
+    kept(tmp_path, 4)
+    found = results.gaps(*results.load(tmp_path), by="half")
+    assert list(found.octaves) == [2, 2] and set(found["first"]) == {4}
+
+
+def test_bad_folders(tmp_path):
+    with pytest.raises(ValueError, match="root must be a folder of kept runs"):
+        results.load(tmp_path)
+    with pytest.raises(ValueError, match="out must be a folder with finished tables"):
+        results.keep(tmp_path, tmp_path / "kept", "")
+    with pytest.raises(ValueError, match="by must be half or toy"):
+        results.gaps(pd.DataFrame(), pd.DataFrame(), "accuracy")
