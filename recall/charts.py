@@ -383,8 +383,8 @@ MEASURES = {
     "gained": "bits gained by the source",
     "gained_label": "bits gained by the label",
     "accuracy": "accuracy",
-    "label_led": "misdirected: share of the wrong label's token",
-    "synchronised": "synchronised: share of the right token",
+    "label_led": "share that a misdirected label gets",
+    "synchronised": "share of the right one of two twins",
 }
 TOKENS = ["first token", "second token"]
 
