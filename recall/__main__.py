@@ -258,7 +258,7 @@ def _runs(options):
 
 
 def _claims(options):
-    show(options, claims.table(runs.load_all(claims.ATLAS), circuits=runs.table("circuits")),
+    show(options, claims.table(runs.load_all(claims.ATLAS), circuits=runs.table("circuits"), language=results.both_gaps()),
          lambda rows: pd.DataFrame(rows)[["id", "status", "evidence"]])
 
 

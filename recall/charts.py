@@ -401,7 +401,8 @@ def language_gains(table: pd.DataFrame, words: str | None = None, under: str = "
     measure = choice("measure", "measure ", list(MEASURES.values()), MEASURES["gained"])
     base = alt.Chart(data).transform_filter("datum.words == pick_words && datum.under == pick_under").transform_calculate(
         value="datum[pick_measure]").transform_filter("isValid(datum.value)").encode(
-        x=alt.X("step:Q", title="training step", scale=alt.Scale(type="symlog", constant=16)),
+        x=alt.X("step:Q", title="training step", scale=alt.Scale(type="symlog", constant=16),
+                axis=alt.Axis(values=[0, *(m * 10**e for e in range(1, 6) for m in (2, 5, 10))], labelOverlap=True)),
         color=alt.Color("token:N", scale=alt.Scale(domain=TOKENS, range=[LOOK_UP, CONTINUE])),
         strokeDash=alt.StrokeDash("token:N", scale=alt.Scale(domain=TOKENS, range=[[1, 0], [6, 3]])))
     seeds = base.mark_line(strokeWidth=1, opacity=0.5).encode(y=alt.Y("value:Q", title="chosen measure"), detail="seed:N", tooltip=[

@@ -271,8 +271,23 @@ def separate_circuits(circuits: pd.DataFrame) -> dict:
                 status="not tested" if not found else "reproduced" if all(separate) else "not reproduced" if not any(separate) and all(beyond) else "in part")
 
 
-def table(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | None = None) -> list[dict]:
-    """Every claim: id, claim, refuter, rule, evidence, status.  circuits: as `recall.dissect` makes them."""
+def in_language(gaps: dict[str, pd.DataFrame]) -> dict:
+    """Rule, refuter, evidence and status of the claim about language models, of a small one trained here: `only at this scale` at best,
+    since no checkpoint of OLMo's was run.  gaps: `half` and `toy`, of `recall.language.results.gaps`."""
+    words, above, below = [], [], []
+    for by, table in gaps.items():
+        octaves = table[(table.words == "invented") & (table.labels == "arbitrary")].octaves.dropna()
+        mean, low, high = dissect.interval(octaves)
+        above.append(low > 0 and len(octaves) >= LEAST), below.append(high < 0 and len(octaves) >= LEAST)
+        words.append(f"dates at {'half of the bits' if by == 'half' else 'an identification score of 1/2'}: {mean:.2f} octaves (95 % interval {low:.2f} to {high:.2f}, {len(octaves)} seeds)")
+    return dict(rule="octaves between the dates of the first and the second token, in a small OLMo-2 trained here on words whose two tokens bear the same bits and are met equally often: "
+                     "95 % interval over seeds above 0, by both dates", refuter="95 % interval below 0, by either date",
+                evidence="; ".join(words) + "; OLMo's own checkpoints were not run",
+                status="only at this scale" if all(above) else "not reproduced" if any(below) else "undecided")
+
+
+def table(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | None = None, language: dict[str, pd.DataFrame] | None = None) -> list[dict]:
+    """Every claim: id, claim, refuter, rule, evidence, status.  circuits: as `recall.dissect` makes them.  language: as in `in_language`."""
     tests = outcomes(finished, level)
     rows = []
     for name, claim in CLAIMS.items():
@@ -282,11 +297,14 @@ def table(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | No
                          evidence="; ".join(map(evidence, own)), status=status(own)))
         if name == "separate-circuits" and circuits is not None:
             rows[-1] |= separate_circuits(circuits)
+        if name == "language" and language is not None:
+            rows[-1] |= in_language(language)
     return rows
 
 
 # --- what the reviewers asked (facts section 9, paraphrased) ----------------------------------------------------------
 
+ELSEWHERE = "Does it happen in other hybrid tasks and other language models?"
 CONTROLS = "Does the absence of shared edges survive controls: the same task pruned twice, seeds, an objective that rewards sharing?"
 OPEN = (
     "Is going on early only because observations outnumber labels (label rate, segment length)?",
@@ -294,12 +312,12 @@ OPEN = (
     "Why does 2-after-query degrade with N: interference, attention span, or similar systems?",
     "Are close labels needed?",
     CONTROLS,
-    "Does it happen in other hybrid tasks and other language models?",
+    ELSEWHERE,
 )
 
 
-def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | None = None) -> list[dict]:
-    """Reviewers' questions: question, answer (from the runs and circuits), status (`answered`, `in part`, `undecided` or `not tested`)."""
+def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | None = None, language: dict[str, pd.DataFrame] | None = None) -> list[dict]:
+    """Reviewers' questions: question, answer (from the runs, circuits and language models), status (`answered`, `in part`, `undecided` or `not tested`)."""
     tests = {row["id"]: row for row in outcomes(finished, level)}
     words = lambda *ids: "; ".join(evidence(tests[name]) for name in ids)
     settled = lambda *ids: ("not tested" if not any(tests[name]["seeds"] for name in ids)
@@ -317,4 +335,6 @@ def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame 
     if found.get("evidence"):  # by two of the three: no circuit here was rewarded for sharing
         rows = [(question, f"the same task twice and seeds: {found['evidence']}", "in part") if question == CONTROLS else (question, answer, status)
                 for question, answer, status in rows]
+    if language is not None:  # another task, but a model of our own
+        rows = [(question, in_language(language)["evidence"], "in part") if question == ELSEWHERE else (question, answer, status) for question, answer, status in rows]
     return [dict(zip(("question", "answer", "status"), row)) for row in rows]

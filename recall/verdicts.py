@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import math
+from dataclasses import replace
 
 import pandas as pd
 from scipy.stats import binomtest
@@ -11,6 +13,8 @@ from recall import dissect
 from recall.claims import evidence
 from recall.evaluation import curve, emergence
 from recall.interventions import INTERVENTIONS
+from recall.language import results, scoring
+from recall.language.prompts import CONDITIONS, PromptConfig, draw
 from recall.runs import Run
 from recall.summary import cells, dates, kind, order_of, plateaus
 
@@ -224,7 +228,7 @@ def _titled(title: str, words: str) -> str:
     return f"<strong>{title}</strong><br>{words}"
 
 
-STATUS = {"reproduced": "✓", "answered": "✓", "in part": "◐", "undecided": "◐", "not reproduced": "✗", "not tested": "–"}
+STATUS = {"reproduced": "✓", "answered": "✓", "only at this scale": "◐", "in part": "◐", "undecided": "◐", "not reproduced": "✗", "not tested": "–"}
 
 
 def claimed(rows: list[dict]) -> pd.DataFrame:
@@ -361,3 +365,95 @@ def traced(table: pd.DataFrame) -> str:
         lines.append(f"* **{task}-query**: before the last layer it moves most with the *{first}* in {sum(best.landmark == first)} of {len(best)} models "
                      f"(over all of them by {own.min():.2f} to {own.max():.2f}){f' ({others})' if others else ''}, and by {last.abs().max():.2f} at most with the needle's last state.")
     return "\n".join(lines)
+
+
+# --- chapter 8 ----------------------------------------------------------------------------------------------------------
+
+FEW = 3  # seeds, for an interval over them
+LABELS = {"arbitrary": "arbitrary labels, farthest task", "arbitrary, last task": "arbitrary labels, last task", "names": "the tasks' own names",
+          "arbitrary, pairs of the context": "arbitrary labels, pairs of the context alone"}
+BY = {"half": "half of the bits", "toy": "the toy's score at ½"}
+
+
+def prompts_in_full(lexicon, tokenizer, tasks: int) -> pd.DataFrame:
+    """One prompt of every condition, in full, with the two tokens that are scored and their rivals."""
+    tokens, rows = scoring.target_tokens(tokenizer, lexicon)[0], []
+    pieces = lambda word: " · ".join(piece.removeprefix("##") for piece in tokenizer.tokenize(word))
+    config = PromptConfig(tasks=tasks, count=1)
+    sets = [(name, lambda: draw(lexicon, tokens, config)) for name in CONDITIONS if name != "synchronised"]
+    sets += [("synchronised", lambda: draw(lexicon, tokens, config, twins=True))]
+    if "context" in lexicon.kinds:
+        sets.append(("plain", lambda: draw(lexicon, tokens, replace(config, kind="context", shown=True))))
+    for name, drawn in sets:
+        question, edit = CONDITIONS[name]
+        prompt = edit(drawn()[0])
+        if any(row["condition"] == name for row in rows):
+            name, question = "plain, pair of the context", "a pair that no training text holds: this prompt alone tells it"
+        rows.append(dict(condition=name, question=question, prompt=prompt.text, target=pieces(prompt.target), rival=pieces(prompt.rival) if prompt.rival else ""))
+    return pd.DataFrame([{"what is asked": _titled(row["condition"], row["question"]), "prompt, in full": f"<code>{html.escape(row['prompt'])}</code>".replace("\n", "<br>"),
+                          "tokens scored": f"<strong>{row['target']}</strong>" + (f"<br>rival: {row['rival']}" if row["rival"] else "")} for row in rows])
+
+
+def _over_seeds(values, digits: int = 2) -> str:
+    """Mean over seeds, with a 95 % t interval from FEW on."""
+    values = [value for value in values if not math.isnan(value)]
+    mean, low, high = dissect.interval(values)
+    return "–" if not values else f"{mean:.{digits}f}" + (f" ({low:.{digits}f} to {high:.{digits}f})" if len(values) >= FEW else "")
+
+
+def language_dates(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """When each token was learnt, a row per words and labels, a line in it per date.  found: `recall.language.results.both_gaps`."""
+    def step(values):
+        reached = "" if values.notna().all() else f" ({values.notna().sum()} of {len(values)} seeds)"
+        return f"{values.median():,.0f}{reached}" if values.notna().any() else "never"
+
+    rows = []
+    for (words, labels), group in found["half"].groupby(["words", "labels"], sort=False):
+        both = {by: table[(table.words == words) & (table.labels == labels)] for by, table in found.items()}
+        cell = lambda make: "<br>".join(make(part) for part in both.values())
+        rows.append({"": _titled(f"{words} words", f"{LABELS.get(labels, labels)}, {len(group)} seeds"), "date by": "<br>".join(BY[by] for by in both),
+                     "first token, step": cell(lambda part: step(part["first"])), "second": cell(lambda part: step(part.second)),
+                     "octaves between": cell(lambda part: _over_seeds(part.octaves))})
+    return pd.DataFrame(rows)
+
+
+def language_order(found: dict[str, pd.DataFrame], words: str = "invented") -> str:
+    """Which token was learnt first, how much of the gap is neither exposure nor entropy, and how much is the label's."""
+    lines = []
+    for by, table in found.items():
+        own = table[(table.words == words) & (table.labels == "arbitrary")]
+        named = table[(table.words == words) & (table.labels == "names")]
+        part = results.label_part(table[table.words == words])
+        late = int(own["first"].isna().sum())
+        lines.append(f"* **{BY[by][0].upper()}{BY[by][1:]}.** The second token came first in {interval(int((own.octaves > 0).sum()), len(own))} seeds, by {_over_seeds(own.octaves)} octaves "
+                     f"(doublings of training){f'; {late} first tokens had not come by the last step, so that this is a lower bound' if late else ''}. With the tasks' own names, which need no looking up, "
+                     f"{_over_seeds(named.octaves)} octaves are left; the arbitrary label's part is {_over_seeds(part.octaves)}.")
+    return "\n".join(lines)
+
+
+def language_bits(last: pd.DataFrame) -> pd.DataFrame:
+    """What the tokens bear and what is got of it by the last step.  last: `recall.language.results.final`."""
+    cell = lambda group, k: f"{_over_seeds(group['surprisal', k])} bits<br>{_over_seeds(group['gained', k])} gained<br>{_over_seeds(group['accuracy', k])} right"
+    return pd.DataFrame([{"": _titled(f"{words} words", LABELS.get(labels, labels)), "first token": cell(group, 1), "second token": cell(group, 2)}
+                         for (words, labels), group in last.groupby(["words", "labels"], sort=False)])
+
+
+def language_controls(last: pd.DataFrame) -> str:
+    """What a misdirected label and twins do to the second token at the last step, in words."""
+    lines = []
+    for words, group in last.xs("arbitrary", level="labels").groupby("words", sort=False):
+        lines.append(f"* **{words.capitalize()} words.** Under a misdirected label, the label's own answer gets {_over_seeds(group['label_led', 1])} of the first token's chance and "
+                     f"{_over_seeds(group['label_led', 2])} of the second's (0: what was seen rules, 1: the label does). Where two tasks share the first token, the right second one gets {_over_seeds(group['synchronised', 2])} against its twin's.")
+    return "\n".join(lines)
+
+
+def language_context(last: pd.DataFrame) -> str:
+    """Pairs known from training beside pairs of the context alone, at the last step, in words."""
+    lines = []
+    for words, group in last.groupby("words", sort=False):
+        of = lambda labels, quantity, k: _over_seeds(group.xs(labels, level="labels")[quantity, k])
+        if "arbitrary, pairs of the context" in group.index.get_level_values("labels"):
+            lines.append(f"**{words.capitalize()}**, first token: of {of('arbitrary, pairs of the context', 'surprisal', 1)} bits that are missing without the source, {of('arbitrary, pairs of the context', 'gained', 1)} are gained by it "
+                         f"(known pairs: {of('arbitrary', 'gained', 1)} of {of('arbitrary', 'surprisal', 1)}); second token: {of('arbitrary, pairs of the context', 'gained', 2)} of {of('arbitrary, pairs of the context', 'surprisal', 2)} "
+                         f"(known pairs: {of('arbitrary', 'gained', 2)} of {of('arbitrary', 'surprisal', 2)}).")
+    return "\n\n".join(lines)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 
 import nbformat
 import pandas as pd
@@ -12,6 +13,8 @@ from recall.book.__main__ import chapters, execute, main
 from recall.book.figure import table_html
 from recall.explorer import page
 from recall.interventions import INTERVENTIONS
+from recall.language import pretrain, results
+from recall.language.prompts import CONDITIONS
 
 CHANGED = {
     "index": dict(dimension=3, labels=4, systems=4),
@@ -22,6 +25,7 @@ CHANGED = {
     "05_when": dict(dimension=3, systems=4),
     "06_which_way": dict(dimension=3, systems=4, intervention="broken-adjacency"),
     "07_in_the_weights": dict(dimension=3, model="between", corruption="binding-swap"),
+    "08_in_language": dict(words="words", under="names", seed=1),
     "09_playground": dict(dimension=2, labels=8, systems=4),
     "10_claims": dict(level=0.5),
 }
@@ -205,9 +209,9 @@ def test_edited_prompt_is_the_one_asked_for(executed):
 
 def test_committed_claims_are_those_of_the_committed_runs():
     notebook = nbformat.read(SOURCES["10_claims"], 4)
-    atlas = runs.load_all(claims.ATLAS)
+    atlas, others = runs.load_all(claims.ATLAS), dict(circuits=runs.table("circuits"), language=results.both_gaps())
     assert bodies(notebook) == [made(each, words=True) for each in (
-        verdicts.claimed(claims.table(atlas, circuits=runs.table("circuits"))), verdicts.declared(claims.outcomes(atlas)), verdicts.asked(claims.questions(atlas, circuits=runs.table("circuits"))))]
+        verdicts.claimed(claims.table(atlas, **others)), verdicts.declared(claims.outcomes(atlas)), verdicts.asked(claims.questions(atlas, **others)))]
 
 
 def test_claims_chapter_takes_its_level(executed):
@@ -230,6 +234,22 @@ def test_committed_circuits_are_those_of_the_tables():
     tasks = verdicts.between_tasks(dissect.between_tasks(last))
     tables = [made(each) for each in (verdicts.overlapped(last), sizes, tasks, verdicts.swapped(last))]
     assert [table for table in bodies(notebook) if table in tables] == tables
+
+
+def test_committed_language_is_that_of_the_tables():
+    notebook, gaps = nbformat.read(SOURCES["08_in_language"], 4), results.both_gaps()
+    last = results.final(results.load()[0])
+    lexicon, config = pretrain.recipe("invented", 0)
+    shown = verdicts.prompts_in_full(lexicon, pretrain.tokeniser(lexicon), config.tasks)
+    assert bodies(notebook) == [made(shown, words=True), made(verdicts.language_bits(last), words=True), made(verdicts.language_dates(gaps), words=True)]
+    assert list(outputs(notebook, "text/markdown")) == [verdicts.language_order(gaps), verdicts.language_controls(last), verdicts.language_context(last)]
+
+
+def test_language_chapter_prints_the_words_asked_for(executed):
+    text = unescape(next(outputs(executed("08_in_language"), "text/html")))
+    lexicon, _ = pretrain.recipe("words", 1)
+    assert sum(f": {source} = " in text for source in lexicon.sources) > 10 and "plain, pair of the context" in text
+    assert text.count("<code>") == len(CONDITIONS) + 1
 
 
 def test_committed_playgrounds_offer_the_listed_checkpoints():

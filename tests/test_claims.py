@@ -147,3 +147,20 @@ def test_circuits_decide_their_claim_by_the_rule():
     asked = {row["question"]: row for row in claims.questions([], circuits=pd.concat(models(one)))}
     assert asked[claims.CONTROLS]["status"] == "in part" and "overlap 1.00" in asked[claims.CONTROLS]["answer"]
     assert {row["status"] for question, row in asked.items() if question != claims.CONTROLS} == {"not tested"}
+
+
+def test_language_models_decide_their_claim_by_the_rule():
+    """Both dates must say so, in the invented words under arbitrary labels; nothing here can be called reproduced."""
+    def gaps(half, toy):
+        table = lambda octaves, words="invented", labels="arbitrary": pd.DataFrame(dict(words=words, labels=labels, seed=range(len(octaves)), octaves=octaves))
+        others = [table([-9.0] * 5, words="words"), table([-9.0] * 5, labels="names")]
+        return {"half": pd.concat([table(half), *others]), "toy": pd.concat([table(toy), *others])}
+
+    above, around, below = [2.0, 2.1, 2.2, 1.9, 2.0], [-1.0, 1.0, -2.0, 2.0, 0.1], [-2.0, -2.1, -2.2, -1.9, -2.0]
+    status = lambda *both: claims.in_language(gaps(*both))["status"]
+    assert status(above, above) == "only at this scale" and status(above, around) == status(around, around) == "undecided"
+    assert status(above, below) == status(below, below) == "not reproduced" and status(above[:4], above[:4]) == "undecided"
+    row = next(row for row in claims.table([], language=gaps(above, above)) if row["id"] == "language")
+    assert row["status"] == "only at this scale" and "2.04 octaves" in row["evidence"] and "were not run" in row["evidence"]
+    asked = {row["question"]: row["status"] for row in claims.questions([], language=gaps(above, above))}
+    assert asked.pop(claims.ELSEWHERE) == "in part" and set(asked.values()) == {"not tested"}

@@ -45,7 +45,7 @@ class PretrainConfig:
     """tasks: most in a document, whose number is uniform from 1 as in the compact traces of `task` (of 2, 3 and 4 tried on one seed
     each, only with 2 were labels looked up within the steps).  turn: chance that a line draws the task anew.  named: share of documents under the tasks' names.  hidden: share of examples
     without their source.  filler: share of lines that are filler.  context: share of the documents under labels whose pairs are
-    made up for that document, of so many sources (with 3, and 0.4 of the documents, no such pair was learnt in 2,000 steps).  split: into which two tokens targets fall (`lexicon.SPLITS`).
+    made up for that document, of so many sources (neither with 2, in 0.6 of the documents, nor with 3 was any such pair learnt in 1,500 steps).  split: into which two tokens targets fall (`lexicon.SPLITS`).
 
     Model: width, layers, heads.  tokens: of a document.  batch_size: documents.  muon_rate: of the hidden matrices (0: AdamW on
     everything).  learning_rate: AdamW's.
@@ -89,7 +89,7 @@ def recipe(name: str, seed: int, steps: int | None = None) -> tuple[Lexicon, Pre
     more = {} if steps is None else dict(steps=steps)
     if name == "invented":
         return invented(LexiconConfig(), seed), PretrainConfig(**more)
-    words, config = read(runs.DATA / "reference" / "words.csv"), PretrainConfig(context=0.6, split="initial", **more)
+    words, config = read(runs.DATA / "reference" / "words.csv"), PretrainConfig(context=0.4, split="initial", **more)
     tokenizer = tokeniser(words, config.split)
 
     def parted(word):  # not where a longer piece fits first

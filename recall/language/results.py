@@ -21,6 +21,7 @@ these, had been seen).  Arbitrary labels, N tasks in the prompt, the farthest on
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -28,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from recall import evaluation, runs
+from recall.runs import Run
 from recall.task import check
 
 HOME = runs.DATA / "language"
@@ -85,6 +87,12 @@ def gaps(summary: pd.DataFrame, dates: pd.DataFrame, by: str = "half") -> pd.Dat
     return found.assign(octaves=np.log2(found["first"].fillna(pd.Series(last, found.index)) / found.second)).reset_index(drop=True)
 
 
+def both_gaps(root: Path = HOME) -> dict[str, pd.DataFrame]:
+    """`gaps` of the kept runs by both dates."""
+    tables = load(root)
+    return {by: gaps(*tables, by) for by in ("half", "toy")}
+
+
 def label_part(found: pd.DataFrame) -> pd.DataFrame:
     """What the octaves of `gaps` are more under arbitrary labels than under the tasks' names: words, seed, octaves."""
     wide = found.pivot_table(index=["words", "seed"], columns="labels", values="octaves")
@@ -95,3 +103,20 @@ def final(summary: pd.DataFrame) -> pd.DataFrame:
     """Last step's means: a row per model and kind of labels, columns (quantity, k)."""
     last = summary[summary.step == summary.groupby("words").step.transform("max")]
     return last.pivot_table(index=MODEL, columns=["quantity", "k"], values="mean")
+
+
+def on_one_clock(summary: pd.DataFrame, toys: list[Run], systems: int = 2) -> pd.DataFrame:
+    """Scores of toy and language over training, on the clock of each model's own going on: columns where (`toy`, or words and labels),
+    what (`beginning again`: 1-after-query or first token; `going on`: 2-after-query or second token), seed, octaves, score.
+
+    octaves = log2(time / date of going on), dates at score 1/2; models that never went on are left out.
+    """
+    toy = [evaluation.curve(run.history, systems, k).assign(where="toy", k=k, seed=run.config["seed"], time=lambda f: f.examples) for run in toys for k in (1, 2)]
+    words = scores(summary)
+    words = words.assign(where=words.words + ", " + words.labels, time=words.step)
+    both, parts = pd.concat([*toy, words])[["where", "seed", "k", "time", "score"]], []
+    for _, part in both[both.time > 0].groupby(["where", "seed"], sort=False):
+        date = evaluation.emergence(part[part.k == 2].rename(columns={"time": "examples"}), "score", 0.5).date
+        if math.isfinite(date) and date > 0:
+            parts.append(part.assign(octaves=np.log2(part.time / date), what=part.k.map({1: "beginning again", 2: "going on"})))
+    return pd.concat(parts)[["where", "what", "seed", "octaves", "score"]].reset_index(drop=True)
