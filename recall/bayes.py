@@ -14,8 +14,7 @@ observations   A Haar map on O(n) of which r independent pairs are known sends x
             noise, taken small against the states.  A new system's first state is N(0, I/n).
 
 For s -> 0 the supports are nested, a point inside a sphere inside all of space, and the smallest that fits takes all: without noise the posterior is 0
-or 1, and a prompt whose label contradicts its states has probability zero.  Only e and s make it answer: they are parameters, fitted to a
-model (`fit`), and what a model does in conflicts is told by which e and s it behaves as if.
+or 1, and a prompt whose label contradicts its states has probability zero.  Only e and s make it answer: they are parameters.
 
 Segments gone by are taken to be named rightly by their labels.  B traces, T rows, L labels, H = L + 1 hypotheses, the last one new.
 """
@@ -140,7 +139,7 @@ def _normal(y: Tensor, n: int) -> Tensor:
 
 def _prior(reading: Reading, config: TaskConfig) -> tuple[Tensor, Tensor]:
     """log prior [B, T, L + 1] of a row's segment, and which labels were used before it [B, T, L] (bool)."""
-    L, B, T = config.labels, *reading.label.shape
+    L = config.labels
     opened = torch.nn.functional.one_hot(reading.label.clamp(min=0), L).bool() & reading.opens.unsqueeze(-1)
     before = torch.cat([torch.zeros_like(opened[:, :1]), opened[:, :-1]], 1).cumsum(1) > 0  # opened on an earlier row
     used = _rows(before.double(), reading.open_row).bool()  # before this segment's open label
@@ -178,3 +177,4 @@ class Bayes(Predictor):
             weights = weigh(evidence, self.label_error, self.labels, self.observations)
             pieces.append((weights.unsqueeze(-1) * (evidence.answer if self.observations else evidence.unmoved)).sum(-2))
         return torch.cat(pieces).to(tokens.dtype)
+

@@ -372,7 +372,7 @@ def traced(table: pd.DataFrame) -> str:
 FEW = 3  # seeds, for an interval over them
 LABELS = {"arbitrary": "arbitrary labels, farthest task", "arbitrary, last task": "arbitrary labels, last task", "names": "the tasks' own names",
           "arbitrary, pairs of the context": "arbitrary labels, pairs of the context alone"}
-BY = {"half": "half of the bits", "toy": "the toy's score at ½"}
+BY = {"half": "half the bits", "toy": "score ½"}
 
 
 def prompts_in_full(lexicon, tokenizer, tasks: int) -> pd.DataFrame:
@@ -390,8 +390,9 @@ def prompts_in_full(lexicon, tokenizer, tasks: int) -> pd.DataFrame:
         if any(row["condition"] == name for row in rows):
             name, question = "plain, pair of the context", "a pair that no training text holds: this prompt alone tells it"
         rows.append(dict(condition=name, question=question, prompt=prompt.text, target=pieces(prompt.target), rival=pieces(prompt.rival) if prompt.rival else ""))
-    return pd.DataFrame([{"what is asked": _titled(row["condition"], row["question"]), "prompt, in full": f"<code>{html.escape(row['prompt'])}</code>".replace("\n", "<br>"),
-                          "tokens scored": f"<strong>{row['target']}</strong>" + (f"<br>rival: {row['rival']}" if row["rival"] else "")} for row in rows])
+    return pd.DataFrame([{"what is asked": _titled(row["condition"], row["question"]),
+                          "prompt, in full, and <strong>the two tokens scored</strong>": f"<code>{html.escape(row['prompt'])} <strong>{row['target']}</strong></code>".replace("\n", "<br>")
+                          + (f"<br>rival: {row['rival']}" if row["rival"] else "")} for row in rows])
 
 
 def _over_seeds(values, digits: int = 2) -> str:
@@ -402,19 +403,15 @@ def _over_seeds(values, digits: int = 2) -> str:
 
 
 def language_dates(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """When each token was learnt, a row per words and labels, a line in it per date.  found: `recall.language.results.both_gaps`."""
+    """When each token was learnt, a row per words, labels and date.  found: `recall.language.results.both_gaps`."""
     def step(values):
         reached = "" if values.notna().all() else f" ({values.notna().sum()} of {len(values)} seeds)"
         return f"{values.median():,.0f}{reached}" if values.notna().any() else "never"
 
-    rows = []
-    for (words, labels), group in found["half"].groupby(["words", "labels"], sort=False):
-        both = {by: table[(table.words == words) & (table.labels == labels)] for by, table in found.items()}
-        cell = lambda make: "<br>".join(make(part) for part in both.values())
-        rows.append({"": _titled(f"{words} words", f"{LABELS.get(labels, labels)}, {len(group)} seeds"), "date by": "<br>".join(BY[by] for by in both),
-                     "first token, step": cell(lambda part: step(part["first"])), "second": cell(lambda part: step(part.second)),
-                     "octaves between": cell(lambda part: _over_seeds(part.octaves))})
-    return pd.DataFrame(rows)
+    both = pd.concat([table.assign(by=by) for by, table in found.items()]).sort_index(kind="stable")
+    return pd.DataFrame([{"": _titled(f"{words} words, {LABELS.get(labels, labels)}", f"{BY[by]}, {len(group)} seeds"), "first token, step": step(group["first"]),
+                          "second": step(group.second), "octaves between": _over_seeds(group.octaves)}
+                         for (words, labels, by), group in both.groupby(["words", "labels", "by"], sort=False)])
 
 
 def language_order(found: dict[str, pd.DataFrame], words: str = "invented") -> str:
@@ -425,7 +422,7 @@ def language_order(found: dict[str, pd.DataFrame], words: str = "invented") -> s
         named = table[(table.words == words) & (table.labels == "names")]
         part = results.label_part(table[table.words == words])
         late = int(own["first"].isna().sum())
-        lines.append(f"* **{BY[by][0].upper()}{BY[by][1:]}.** The second token came first in {interval(int((own.octaves > 0).sum()), len(own))} seeds, by {_over_seeds(own.octaves)} octaves "
+        lines.append(f"* **Dated by {'half of the bits' if by == 'half' else 'the identification score at ½'}.** The second token came first in {interval(int((own.octaves > 0).sum()), len(own))} seeds, by {_over_seeds(own.octaves)} octaves "
                      f"(doublings of training){f'; {late} first tokens had not come by the last step, so that this is a lower bound' if late else ''}. With the tasks' own names, which need no looking up, "
                      f"{_over_seeds(named.octaves)} octaves are left; the arbitrary label's part is {_over_seeds(part.octaves)}.")
     return "\n".join(lines)

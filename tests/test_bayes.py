@@ -5,11 +5,13 @@ import math
 import pytest
 import torch
 
-from recall import bayes, predictors
+from recall import predictors, runs
 from recall.bayes import Bayes, gather, weigh
 from recall.interventions import apply
 from recall.needle import needle_prompts
+from recall.settings import from_json
 from recall.task import Task, TaskConfig
+from recall.training import trained_model
 
 CONFIG = TaskConfig(dimension=2, labels=3, max_systems=3, trace_length=30, min_payload=1, max_payload=3)
 NOISE = 0.02
@@ -79,6 +81,16 @@ def test_with_labels_it_is_ideal_recall():
     config = TaskConfig.compact(dimension=3, labels=4)
     tokens = Task(config, seed=1).sample_batch(0, 64).tokens
     assert torch.allclose(Bayes(config).predict(tokens), predictors.Recall(config).predict(tokens), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in runs.names() if "-l4-" in name])
+def test_no_model_beats_it_on_the_training_generator(name):
+    """Mean squared error on fresh traces, differences trace by trace: none below 0 by more than three standard errors."""
+    config = from_json(runs.load(name).config)
+    batch = Task(config.task, seed=9_000).sample_batch(0, 128)
+    error = lambda predict: ((predict(batch.inputs) - batch.targets).square().sum(-1) * batch.mask).sum(1) / batch.mask.sum(1)
+    gap = error(trained_model(runs.load(name)).predict) - error(Bayes(config.task).predict)
+    assert gap.mean() > -3 * gap.std() / len(gap) ** 0.5 and gap.mean() > 0
 
 
 def test_without_labels_a_state_tells_who_is_on():

@@ -1,12 +1,16 @@
 """What kept tables of language models say: answers by hand."""
 
+import hashlib
+import json
 import math
+from dataclasses import asdict, fields, replace
 
 import pandas as pd
 import pytest
 
 from recall import runs
-from recall.language import results
+from recall.language import pretrain, results, revisions
+from recall.language.prompts import PromptConfig
 
 STEPS = (0, 100, 200, 400, 800)
 MISSING = {"arbitrary": {1: (6, 2, 2, 2, 0.2), 2: (6, 2, 0.2, 0, 0)}, "names": {1: (6, 2, 1, 0.2, 0), 2: (6, 2, 0.2, 0, 0)}}  # bits still missing
@@ -62,3 +66,29 @@ def test_bad_folders(tmp_path):
         results.keep(tmp_path, tmp_path / "kept", "")
     with pytest.raises(ValueError, match="by must be half or toy"):
         results.gaps(pd.DataFrame(), pd.DataFrame(), "accuracy")
+
+
+def test_committed_tables_are_those_of_a_run_from_nothing(tmp_path):
+    """The first 181 steps of a committed seed again: the second token's half-way, for which another processor may differ by rounding."""
+    pytest.importorskip("transformers")
+    (path, made), = [(path, json.loads(path.read_text())) for path in results.HOME.glob("invented-0/made.json")]
+    words, config = pretrain.recipe("invented", 0)
+    assert made["training"]["config"] == asdict(config) and made["command"] == "python -m recall language --train invented --seed 0 --out invented-0"
+    assert made["prompts"]["lexicon"] == hashlib.sha256(words.to_csv().encode()).hexdigest()
+    pretrain.train(words, replace(config, steps=181), tmp_path / "model", seed=0)
+    asked = PromptConfig(**{f.name: made["prompts"][f.name] for f in fields(PromptConfig)})
+    found, _ = revisions.run(str(tmp_path / "model"), ["step128", "step181"], words, asked, tmp_path / "out")
+    keys = ["step", "labels", "k", "quantity"]
+    both = pd.read_csv(path.parent / "summary.csv").merge(found[found.pairs == "all"], on=keys, suffixes=("", "_again"))
+    assert len(both) == 2 * 3 * 2 * 6 + 2 + 2 and both.query("quantity == 'gained' and k == 2 and step == 181")["mean"].min() > 0.5
+    outside = both[(both.mean_again < both.low - 0.005) | (both.mean_again > both.high + 0.005)]
+    assert outside.empty, outside[[*keys, "low", "high", "mean_again"]]
+
+
+def test_committed_conditions_are_the_recipes():
+    found = {path.parent.name: json.loads(path.read_text()) for path in results.HOME.glob("*/made.json")}
+    assert {name for name in found if name.startswith("invented")} == {f"invented-{seed}" for seed in range(5)}
+    for name, made in found.items():
+        words, config = pretrain.recipe(*(int(part) if part.isdigit() else part for part in name.split("-")))
+        assert made["training"]["config"] == asdict(config) and made["prompts"]["tasks"] == config.tasks
+        assert made["prompts"]["lexicon"] == hashlib.sha256(words.to_csv().encode()).hexdigest()
