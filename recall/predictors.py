@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from recall.systems import stationary_covariance
-from recall.task import Batch, TaskConfig
+from recall.task import Batch, TaskConfig, check
 
 MATCH = 1e-2  # squared distance below which a state is a candidate's next one; noiseless matches are at about 1e-9
 TOLERANCE = 1e-4  # squared distance by which one match is better than another: far above rounding, far below the distance of strangers
@@ -209,6 +209,45 @@ class Named(Predictor):
             x = torch.where(reading.payload.unsqueeze(-1), reading.observation, _rows(reading.observation, then))
             known = (reading.label == label) & (then >= 0)
             answer = torch.where(known.unsqueeze(-1), _apply(_rows(U, then), x), answer)
+        return answer * (reading.opens | reading.payload).unsqueeze(-1)
+
+
+class Pool(Predictor):
+    """One map for everything in the context, whoever made it: least squares on all pairs inside segments, applied to the latest state.
+
+    memory: weight of a pair, by which it falls with every later observation; 1 forgets nothing (pooled regression), less
+    leans to what came last.
+    """
+
+    def __init__(self, config: TaskConfig, memory: float = 1.0):
+        super().__init__(config)
+        check("memory", 0 < memory <= 1, "above 0, at most 1", memory)
+        self.memory = memory
+
+    def _predict(self, reading):
+        inside = reading.payload & (torch.arange(reading.label.shape[1], device=reading.label.device) > reading.open_row + 1)
+        latest = _latest(reading.payload)
+        before = torch.cat([torch.zeros_like(reading.observation[:, :1]), reading.observation[:, :-1]], 1)
+        s_xx, s_yx = torch.zeros(2, *before.shape[:1], before.shape[2], before.shape[2], dtype=before.dtype, device=before.device)
+        answer = torch.zeros_like(before)
+        for t in range(before.shape[1]):  # a recursion, since weights of long ago would overflow a running sum
+            x, y, on = before[:, t], reading.observation[:, t], inside[:, t, None, None]
+            kept = torch.where(reading.payload[:, t, None, None], torch.as_tensor(self.memory, dtype=before.dtype), torch.ones_like(on, dtype=before.dtype))
+            s_xx, s_yx = kept * s_xx + on * x.unsqueeze(-1) * x.unsqueeze(-2), kept * s_yx + on * y.unsqueeze(-1) * x.unsqueeze(-2)
+            answer[:, t] = _apply(_fit(s_xx, s_yx), _rows(reading.observation, latest[:, t : t + 1])[:, 0])
+        return answer * (reading.opens | reading.payload).unsqueeze(-1)
+
+
+class CarryOn(Predictor):
+    """Goes on with the system of the segment before, as if no label had come in between: on an open label its next state, then its map
+    applied to what is observed; in a trace's first segment the pseudoinverse."""
+
+    def _predict(self, reading):
+        U, _ = _maps(reading)
+        start = reading.open_row.clamp(min=0)
+        then = _latest(reading.payload).gather(1, start)  # the last state of the segment before
+        x = torch.where(reading.payload.unsqueeze(-1), reading.observation, _rows(reading.observation, then))
+        answer = torch.where((then >= 0).unsqueeze(-1), _apply(_rows(U, then), x), Pseudoinverse(self.config)._predict(reading))
         return answer * (reading.opens | reading.payload).unsqueeze(-1)
 
 

@@ -5,7 +5,7 @@ import torch
 from recall import evaluation
 from recall.interventions import apply
 from recall.needle import needle_prompts
-from recall.predictors import (REFERENCES, Kalman, LabelBlind, Match, Pseudoinverse, Recall, Zero, blind_error,
+from recall.predictors import (REFERENCES, CarryOn, Kalman, LabelBlind, Match, Pool, Pseudoinverse, Recall, Zero, blind_error,
                                pseudoinverse_error)
 from recall.task import Task, TaskConfig
 
@@ -58,6 +58,13 @@ def test_blind_average_by_hand():
         tokens[0, row, 5], tokens[0, row, 6] = 1, x
     assert LabelBlind(config).predict(tokens)[0, 11].item() == pytest.approx((2 - 3) / 2)
     assert LabelBlind(config, shrunken=True).predict(tokens)[0, 11].item() == pytest.approx((2 - 3) / 3)
+    # pooled: x x' sums to 4 + 4 + 9 + 9, y x' to 4 + 4 - 9 - 9; forgetting half with every observation, to 14.25 and -12.75
+    assert Pool(config).predict(tokens)[0, 11].item() == pytest.approx(-10 / 26 * 3)
+    assert Pool(config, memory=0.5).predict(tokens)[0, 11].item() == pytest.approx(-12.75 / 14.25 * 3)
+    assert CarryOn(config).predict(tokens)[0, [6, 11]].tolist() == [[pytest.approx(2)], [pytest.approx(-3)]]
+    assert CarryOn(config).predict(tokens)[0, 7].item() == pytest.approx(3)  # label 0's map, 1, on the state that came
+    with pytest.raises(ValueError, match="memory must be above 0, at most 1"):
+        Pool(config, memory=0.0)
     assert Recall(config).predict(tokens)[0, 11].item() == pytest.approx(2)
     assert LabelBlind(config).predict(tokens)[0, 9].item() == pytest.approx((3 - 3) / 2)  # maps 1 and -1 on state 3
 
