@@ -96,7 +96,7 @@ def test_bad_pairs_are_named(tmp_path, text, message):
 
 
 @pytest.mark.parametrize("field, value, message", [
-    ("tasks", 1, "tasks must be 2 to 7, not 1"), ("needle", 4, r"needle must be 0 to tasks - 1 \(3\), not 4"),
+    ("tasks", 1, "tasks must be 2 to 4, not 1"), ("needle", 4, r"needle must be 0 to tasks - 1 \(3\), not 4"),
     ("shots", 0, "shots must be at least 1, not 0"), ("count", 0, "count must be at least 1, not 0"),
 ])
 def test_bad_prompt_configs(field, value, message):
@@ -115,10 +115,10 @@ def drawn(count=40, **how):
 
 def test_prompt_text_is_lines_and_a_query_without_a_last_space():
     prompt = prompts.Prompt((("K", "gub", "bako"), ("R", "lom", "dise")), "K", "zim", "misu", None, ("K", "R"), "B", ("misu", "tora"), 0, None, "lul")
-    assert prompt.text == "K: gub = bako\nR: lom = dise\nK: zim ="
+    assert prompt.text == "gub K: bako\nlom R: dise\nzim K:"
     text = {name: (edit(prompt).text.splitlines()[-1], edit(prompt).target, edit(prompt).rival) for name, (_, edit) in CONDITIONS.items() if name != "synchronised"}
-    assert text == {"plain": ("K: zim =", "misu", None), "no source": ("K: ? =", "misu", None), "wrong source": ("K: lul =", "misu", None),
-                    "unseen": ("B: zim =", "misu", None), "misdirected": ("R: zim =", "misu", "tora")}
+    assert text == {"plain": ("zim K:", "misu", None), "no source": ("? K:", "misu", None), "wrong source": ("lul K:", "misu", None),
+                    "unseen": ("zim B:", "misu", None), "misdirected": ("zim R:", "misu", "tora")}
 
 
 @pytest.mark.parametrize("needle", [0, 2])
@@ -133,7 +133,7 @@ def test_prompts_are_the_needle_design(needle):
         assert all(len(found) == 1 for found in task.values())  # examples tell which task a label is
         assert p.label == p.labels[needle] and p.target == meaning[p.source][task[p.label].pop()] == p.answers[needle]
         assert p.unseen not in p.labels and len({answer[:2] for answer in p.answers}) == 4
-    assert len({p.label for p in made}) > 5  # labels are drawn anew
+    assert {p.label for p in made} == set(prompts.LABELS)  # labels are drawn anew
     assert drawn(needle=needle, shots=3)[1] == made
 
 
@@ -154,6 +154,8 @@ def test_twins_names_and_shown():
 
 def test_too_small_a_lexicon_is_refused():
     tokens = [[(0, 1), (2, 3)] for _ in WORDS.sources]
+    with pytest.raises(ValueError, match=r"tasks must be at most the lexicon's \(2\), not 3"):
+        draw(WORDS, tokens, PromptConfig(tasks=3))
     with pytest.raises(ValueError, match="lexicon must be of more than 5 known sources, targets of two tokens or more, not .5 usable of 5"):
         draw(WORDS, tokens, PromptConfig(tasks=2, shots=2))
     with pytest.raises(ValueError, match="lexicon must be of enough known sources, targets of two tokens or more, whose first tokens differ, not .0 usable of 5"):
@@ -224,9 +226,9 @@ def test_documents_are_what_they_say():
         pieces = " ".join(tokenizer.convert_ids_to_tokens(row)).split(" \n")[:-1]
         for line in map(str.split, pieces):
             if ":" not in line:
-                assert len(line) == 6
+                assert len(line) == 5
                 continue
-            label, _, source, _, first, second = line
+            source, label, _, first, second = line
             target, examples = first + second.removeprefix("##"), examples + 1
             if source == prompts.HIDDEN:
                 continue
@@ -343,5 +345,5 @@ def test_a_question_holds_the_rivals_tokens_that_differ():
     assert asked.keys == [(0, "plain"), (0, "misdirected"), (0, "synchronised")]
     read = Chars(" p").decode
     assert [read(ids[start:]) for ids, start in zip(asked.sequences, asked.starts)] == [" pa"] * 3  # two tokens
-    assert [read(ids[:start]).splitlines()[-1] for ids, start in zip(asked.sequences, asked.starts)] == ["K: dog =", "R: dog =", "K: dog ="]
+    assert [read(ids[:start]).splitlines()[-1] for ids, start in zip(asked.sequences, asked.starts)] == ["dog K:", "dog R:", "dog K:"]
     assert [{k: read([token]) for k, token in rival.items()} for rival in asked.rivals] == [{}, {1: "u"}, {1: "u"}]

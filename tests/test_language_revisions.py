@@ -132,7 +132,7 @@ def test_an_unreachable_hub_is_one_line(tmp_path):
 @pytest.mark.parametrize("more, message", [
     (("--model", "/nowhere/models"), "model must be a local folder that exists, or a name on the hub, not '/nowhere/models'"),
     (("--model", "SAVED", "--at-most", "1"), "at-most must be at least 2, not 1"),
-    (("--model", "SAVED", "--tasks", "7"), "tasks must be at most the lexicon's (4), not 7"),
+    (("--model", "SAVED", "--tasks", "7"), "tasks must be 2 to 4, not 7"),
     (("--model", "SAVED", "--device", "abacus"), "device must be a device that torch can use here, such as cpu, not 'abacus'"),
     (("--model", "SAVED", "--dtype", "int8"), "dtype must be one of float32, bfloat16, float16, not 'int8'"),
     (("--model", "SAVED", "--steps", "5"), "steps must be left out with --model, not 5"),

@@ -2,9 +2,9 @@
 
 A prompt holds examples of several tasks, each under a label, and ends where one of them is taken up again:
 
-    K: gub = bako        the first token of the answer, ` ba`, needs the label: which task was K?
-    R: gub = dise        the second, `ko`, can be had by going on: with gub and ba given, one task is left
-    K: zim =
+    gub K: bako        the first token of the answer, ` mi`, needs the label: which task was K?
+    dar R: dise        the second, `su`, can be had by going on: with zim and mi given, one task is left
+    zim K:
 
 `lexicon`: what is translated into what.  `prompts`: the prompts and their edits.  `scoring`: log-probabilities, bits
 gained, emergence.  `revisions`: a model's checkpoints, one at a time, to tables.  `pretrain`: a small model of our own.

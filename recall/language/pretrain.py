@@ -2,15 +2,15 @@
 
 Documents, each line's words drawn afresh:
 
-    the old miller watched the river          filler
-    Belic: gub = bako                         under the tasks' own names: what a word is in a task can be learnt here
-    Belic: zul = gapi
-    Corish: lom = reta
+    old miller watched the river          filler
+    gub Belic: bako                       under the tasks' own names: what a word is in a task can be learnt here
+    zul Belic: gapi
+    lom Corish: reta
     --- or, in the other documents
-    K: gub = bako                             under labels drawn anew for the document: which task is K must be
-    R: zim = dise                             read off from K's earlier lines
-    R: tol = kipa
-    K: ? = reta                               now and then the source is hidden
+    gub K: bako                           under labels drawn anew for the document: which task is K must be
+    zim R: dise                           read off from K's earlier lines
+    tol R: kipa
+    ? K: reta                             now and then the source is hidden
 
 Every example shows one first and one second token, so that both are met equally often.
 """
@@ -36,26 +36,27 @@ from recall.task import check, stream
 from recall.training import checkpoint_steps
 
 RECIPES = ("invented", "words")
-FILLER = ("the a", "old young tall quiet", "miller sailor baker child", "watched found left knew", "the a", "river bridge garden letter")
+FILLER = ("old young tall quiet", "miller sailor baker child", "watched found left knew", "the a", "river bridge garden letter")
 END = "<end>"
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """tasks: most in a document, whose number is uniform from 1 as in the compact traces of `task` (of 2, 3 and 4 tried on one seed
-    each, only with 2 were labels looked up within the steps).  turn: chance that a line draws the task anew.  named: share of documents under the tasks' names.  hidden: share of examples
-    without their source.  filler: share of lines that are filler.  context: share of the documents under labels whose pairs are
-    made up for that document, of so many sources (neither with 2, in 0.6 of the documents, nor with 3 was any such pair learnt in 1,500 steps).  split: into which two tokens targets fall (`lexicon.SPLITS`).
+    """tasks: most in a document, whose number is uniform from 1 as in the compact traces of `task`; with 2, "the same label as before, or
+    the other" would do for looking up, and did (an unseen label was answered like the other's).  turn: chance that a line draws the
+    task anew.  named: share of documents under the tasks' names.  hidden: share of examples without their source.  filler: share of
+    lines that are filler.  context: share of the documents under labels whose pairs are made up for that document, of so many
+    sources.  split: into which two tokens targets fall (`lexicon.SPLITS`).
 
     Model: width, layers, heads.  tokens: of a document.  batch_size: documents.  muon_rate: of the hidden matrices (0: AdamW on
     everything).  learning_rate: AdamW's.
     """
 
-    tasks: int = 2
+    tasks: int = 3
     turn: float = 0.75
-    named: float = 0.25
-    hidden: float = 0.1
-    filler: float = 0.1
+    named: float = 0.15
+    hidden: float = 0.05
+    filler: float = 0.05
     context: float = 0.0
     sources: int = 2
     split: str = "halves"
@@ -64,7 +65,7 @@ class PretrainConfig:
     heads: int = 4
     tokens: int = 98
     batch_size: int = 32
-    steps: int = 3600
+    steps: int = 2000
     learning_rate: float = 3e-3
     muon_rate: float = 0.02
     momentum: float = 0.7
@@ -109,7 +110,7 @@ def tokeniser(lexicon: Lexicon, split: str = "halves"):
     from transformers import PreTrainedTokenizerFast
 
     parts = [SPLITS[split](word) for row in lexicon.targets for word in row]
-    pieces = [END, "[UNK]", "\n", ":", "=", HIDDEN, *LABELS, *lexicon.tasks, *lexicon.sources, *" ".join(FILLER).split(),
+    pieces = [END, "[UNK]", "\n", ":", HIDDEN, *LABELS, *lexicon.tasks, *lexicon.sources, *" ".join(FILLER).split(),
               *sorted({a for a, _ in parts}), *sorted({"##" + b for _, b in parts})]
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
     inner = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -127,7 +128,7 @@ class Corpus:
         self.config, self.seed = config, seed
         one = lambda words: torch.tensor([_single(tokenizer, word) for word in words])
         self.labels, self.names, self.sources = one(LABELS), one(lexicon.tasks), one(lexicon.sources)
-        self.mark = {mark: _single(tokenizer, mark) for mark in (":", "=", HIDDEN, "\n")}
+        self.mark = {mark: _single(tokenizer, mark) for mark in (":", HIDDEN, "\n")}
         pair = lambda word: tokenizer.encode(word, add_special_tokens=False)
         self.targets = torch.tensor([list(map(pair, row)) for row in lexicon.targets])  # [S, M, 2]
         self.filler = [one(words.split()) for words in FILLER]
@@ -138,7 +139,7 @@ class Corpus:
     def batch(self, step: int, size: int) -> Tensor:
         """[size, tokens + 1] ids."""
         c, g = self.config, stream("train", self.seed, step)
-        rows = math.ceil((c.tokens + 1) / 6)  # lines have 6 tokens (filler) or 7
+        rows = math.ceil((c.tokens + 1) / 6)  # of a line
         draw = lambda *shape: torch.rand(*shape, generator=g)
         integer = lambda n, *shape: torch.randint(n, shape, generator=g)
         named = draw(size, 1) < c.named
@@ -163,7 +164,7 @@ class Corpus:
             target = torch.where(made_up.unsqueeze(-1), self.targets[self.context[lent], task], target)
         shown = torch.where(draw(size, rows) < c.hidden, self.mark[HIDDEN], self.sources[source])
         mark = lambda name: torch.full_like(label, self.mark[name])
-        lines = torch.stack([label, mark(":"), shown, mark("="), target[..., 0], target[..., 1], mark("\n")], -1)
+        lines = torch.stack([shown, label, mark(":"), target[..., 0], target[..., 1], mark("\n")], -1)
         filler = torch.stack([words[integer(len(words), size, rows)] for words in self.filler] + [mark("\n")], -1)
         return torch.where((draw(size, rows) < c.filler).unsqueeze(-1), filler, lines).flatten(1)[:, : c.tokens + 1]
 

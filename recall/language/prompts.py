@@ -1,13 +1,14 @@
 """Few-shot prompts of several labelled tasks, one of them resumed at the end: the needle test in words.
 
-    K: gub = bako     haystack: `shots` examples of each of N tasks, under labels drawn anew for every prompt
-    K: lom = reta
-    R: dar = dise
-    R: nul = baso
-    K: zim =          query: the label of one of them again, and a new source; its target is ` misu`
+    gub K: bako     haystack: `shots` examples of each of N tasks, under labels drawn anew for every prompt
+    lom K: reta
+    dar R: dise
+    nul R: baso
+    zim K:          query: a new source, and the label of one of the tasks again; its target is ` misu`
 
-The prompt ends without a space: the space belongs to the target's first token.  No source stands twice in a prompt
-(but with `shown`), so that no example gives the answer away.
+The label stands right before the target, as in the toy, where 1-after-query is predicted on the label.  The prompt ends without a
+space: the space belongs to the target's first token.  No source stands twice in a prompt (but with `shown`), so that no example
+gives the answer away.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from recall.language.lexicon import Lexicon
 from recall.task import check, stream
 
-LABELS = tuple("BFHKQTXZ")  # eight capital letters that are no words and no pronouns
+LABELS = tuple("FKTXZ")  # capital letters that are no words and no pronouns; with eight of them, looking up was learnt later or not at all
 HIDDEN = "?"  # stands for a source that is not told
 
 
@@ -68,7 +69,7 @@ class Prompt:
     @property
     def text(self) -> str:
         """The prompt, up to and without the target."""
-        return "".join(f"{label}: {source} = {target}\n" for label, source, target in self.lines) + f"{self.label}: {self.source} ="
+        return "".join(f"{source} {label}: {target}\n" for label, source, target in self.lines) + f"{self.source} {self.label}:"
 
 
 def draw(lexicon: Lexicon, tokens: list[list[tuple[int, ...]]], config: PromptConfig, *, names: bool = False,

@@ -1,7 +1,8 @@
 """Tables of language models kept in `data/language/`, and what they say over seeds.
 
-Written before the five seeds of either condition were trained (pilots of one seed with other settings, and the first steps of one with
-these, had been seen).  Arbitrary labels, N tasks in the prompt, the farthest one queried; two dates for each token and seed:
+Written before the five seeds of either condition were trained.  Pilots of one seed with other settings had been seen, among them one
+with two tasks in a document, which was given up: there an unseen label was answered as well as the right one, so that no label was
+looked up.  Of these settings 750 steps of one pilot had been seen.  Arbitrary labels, N tasks in the prompt, the farthest one queried; two dates for each token and seed:
 
     half     half of the bits that the source has to tell (half of the final gain, beside it, flatters a token that stays on a plateau).
              In real words most of these bits need no label, since the source leaves few words to choose from: then this date says

@@ -21,7 +21,7 @@ import torch
 
 from recall import evaluation
 from recall.language.lexicon import Lexicon
-from recall.language.prompts import CONDITIONS, Prompt
+from recall.language.prompts import CONDITIONS, LABELS, Prompt
 from recall.task import check, stream
 
 LOGITS = 2**26  # numbers of logits held at once: a quarter of a GB in single precision
@@ -59,13 +59,13 @@ def align(tokenizer, prompt: str, target: str) -> tuple[list[int], int]:
 
 
 def target_tokens(tokenizer, lexicon: Lexicon) -> tuple[list[list[tuple[int, ...]]], pd.DataFrame]:
-    """tokens[i][m], the ids of targets[i][m] behind `X: source =`, () where refused; and the refusals: source, task, reason."""
+    """tokens[i][m], the ids of targets[i][m] behind `source LABEL:`, () where refused; and the refusals: source, task, reason."""
     tokens, refused = [], []
     for source, row in zip(lexicon.sources, lexicon.targets):
         tokens.append([])
         for task, target in zip(lexicon.tasks, row):
             try:
-                ids, start = align(tokenizer, f"X: {source} =", target)
+                ids, start = align(tokenizer, f"{source} {LABELS[0]}:", target)
                 tokens[-1].append(tuple(ids[start:]))
             except Unaligned as reason:
                 tokens[-1].append(())
