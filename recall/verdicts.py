@@ -428,6 +428,13 @@ def language_order(found: dict[str, pd.DataFrame], words: str = "invented") -> s
     return "\n".join(lines)
 
 
+def language_matched(matched: pd.DataFrame) -> str:
+    """The gap among pairs whose tokens are alike.  matched: `recall.language.results.gaps` of them."""
+    cell = lambda words: _over_seeds(matched[(matched.words == words) & (matched.labels == "arbitrary")].octaves)
+    return (f"Among pairs matched on both (the two tokens within one bit of each other without the source, and within one octave of frequency), dated by half of the bits: "
+            f"{'; '.join(f'{words} words {cell(words)} octaves' for words in matched.words.unique())}.")
+
+
 def language_bits(last: pd.DataFrame) -> pd.DataFrame:
     """What the tokens bear and what is got of it by the last step.  last: `recall.language.results.final`."""
     cell = lambda group, k: f"{_over_seeds(group['surprisal', k])} bits<br>{_over_seeds(group['gained', k])} gained<br>{_over_seeds(group['accuracy', k])} right"

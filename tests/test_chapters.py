@@ -238,11 +238,12 @@ def test_committed_circuits_are_those_of_the_tables():
 
 def test_committed_language_is_that_of_the_tables():
     notebook, gaps = nbformat.read(SOURCES["08_in_language"], 4), results.both_gaps()
-    last = results.final(results.load()[0])
+    last, matched = results.final(results.load()[0]), results.gaps(*results.load(), pairs="matched")
     lexicon, config = pretrain.recipe("invented", 0)
     shown = verdicts.prompts_in_full(lexicon, pretrain.tokeniser(lexicon), config.tasks)
     assert bodies(notebook) == [made(shown, words=True), made(verdicts.language_bits(last), words=True), made(verdicts.language_dates(gaps), words=True)]
-    assert list(outputs(notebook, "text/markdown")) == [verdicts.language_order(gaps), verdicts.language_controls(last), verdicts.language_context(last)]
+    assert list(outputs(notebook, "text/markdown")) == [
+        f"{verdicts.language_order(gaps)}\n\n{verdicts.language_matched(matched)}", verdicts.language_controls(last), verdicts.language_context(last)]
 
 
 def test_language_chapter_prints_the_words_asked_for(executed):

@@ -65,7 +65,7 @@ class PretrainConfig:
     heads: int = 4
     tokens: int = 98
     batch_size: int = 32
-    steps: int = 2000
+    steps: int = 4000
     learning_rate: float = 3e-3
     muon_rate: float = 0.02
     momentum: float = 0.7
@@ -87,10 +87,9 @@ def recipe(name: str, seed: int, steps: int | None = None) -> tuple[Lexicon, Pre
     """Lexicon and configuration of a named condition: `invented`, or `words`, real ones (data/reference/words.csv), a third of
     whose sources are met in training with made-up targets only."""
     check("train", name in RECIPES, f"one of {', '.join(RECIPES)}", name)
-    more = {} if steps is None else dict(steps=steps)
     if name == "invented":
-        return invented(LexiconConfig(), seed), PretrainConfig(**more)
-    words, config = read(runs.DATA / "reference" / "words.csv"), PretrainConfig(context=0.4, split="initial", **more)
+        return invented(LexiconConfig(), seed), PretrainConfig(steps=steps or PretrainConfig.steps)
+    words, config = read(runs.DATA / "reference" / "words.csv"), PretrainConfig(context=0.4, split="initial", steps=steps or 2000)
     tokenizer = tokeniser(words, config.split)
 
     def parted(word):  # not where a longer piece fits first

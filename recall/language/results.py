@@ -2,7 +2,8 @@
 
 Written before the five seeds of either condition were trained.  Pilots of one seed with other settings had been seen, among them one
 with two tasks in a document, which was given up: there an unseen label was answered as well as the right one, so that no label was
-looked up.  Of these settings 750 steps of one pilot had been seen.  Arbitrary labels, N tasks in the prompt, the farthest one queried; two dates for each token and seed:
+looked up.  Of these settings 1,000 steps of one pilot had been seen, in which labels were
+looked up at 750, and seed 0 with 2,000 steps, in which they were not: hence 4,000.  Arbitrary labels, N tasks in the prompt, the farthest one queried; two dates for each token and seed:
 
     half     half of the bits that the source has to tell (half of the final gain, beside it, flatters a token that stays on a plateau).
              In real words most of these bits need no label, since the source leaves few words to choose from: then this date says
@@ -71,15 +72,16 @@ def scores(summary: pd.DataFrame) -> pd.DataFrame:
     return score.rename("score").reset_index().drop(columns="tasks")
 
 
-def gaps(summary: pd.DataFrame, dates: pd.DataFrame, by: str = "half") -> pd.DataFrame:
+def gaps(summary: pd.DataFrame, dates: pd.DataFrame, by: str = "half", pairs: str = "all") -> pd.DataFrame:
     """One row per model and kind of labels: words, labels, seed, first, second (dates in steps, nan if never), octaves.
 
-    by: which of the two dates, `half` or `toy`.  octaves = log2(first / second), with the last step for a first token that never
+    by: which of the two dates, `half` or `toy`.  pairs: all, or (for `half`) those `matched` in bits and frequency.  octaves = log2(first / second), with the last step for a first token that never
     gets there (a lower bound); nan without a second.
     """
     check("by", by in ("half", "toy"), "half or toy", by)
+    check("pairs", pairs == "all" or by == "half", "all where dates are by the toy's score", pairs)
     if by == "half":
-        rows = dates[(dates.quantity == "gained") & (dates.pairs == "all")]
+        rows = dates[(dates.quantity == "gained") & (dates.pairs == pairs)]
         found = rows[MODEL].assign(first=rows.whole_first, second=rows.whole_second)
     else:
         date = lambda part: evaluation.emergence(part.rename(columns={"step": "examples"}), "score", 0.5).date
