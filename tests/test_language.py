@@ -138,8 +138,7 @@ def test_prompts_are_the_needle_design(needle):
 
 
 def test_twins_names_and_shown():
-    _, twins = drawn(twins=True)
-    for p in twins:
+    for p in drawn(twins=True)[1] + drawn(twins=True, tasks=3)[1] + drawn(twins=True, tasks=2)[1]:
         rival = CONDITIONS["synchronised"][1](p).rival
         assert rival != p.target and rival[:2] == p.target[:2]
     words, named = drawn(names=True)

@@ -88,8 +88,8 @@ def recipe(name: str, seed: int, steps: int | None = None) -> tuple[Lexicon, Pre
     whose sources are met in training with made-up targets only."""
     check("train", name in RECIPES, f"one of {', '.join(RECIPES)}", name)
     if name == "invented":
-        return invented(LexiconConfig(), seed), PretrainConfig(steps=steps or PretrainConfig.steps)
-    words, config = read(runs.DATA / "reference" / "words.csv"), PretrainConfig(context=0.4, split="initial", steps=steps or 2000)
+        return invented(LexiconConfig(), seed), PretrainConfig(steps=PretrainConfig.steps if steps is None else steps)
+    words, config = read(runs.DATA / "reference" / "words.csv"), PretrainConfig(context=0.4, split="initial", steps=2000 if steps is None else steps)
     tokenizer = tokeniser(words, config.split)
 
     def parted(word):  # not where a longer piece fits first

@@ -21,6 +21,7 @@ from recall.language.lexicon import Lexicon
 from recall.task import check, stream
 
 LABELS = tuple("FKTXZ")  # capital letters that are no words and no pronouns; with eight of them, looking up was learnt later or not at all
+ATTEMPTS = 50  # at a choice of tasks with twins: with three of four tasks, one in three fails
 HIDDEN = "?"  # stands for a source that is not told
 
 
@@ -89,10 +90,13 @@ def draw(lexicon: Lexicon, tokens: list[list[tuple[int, ...]]], config: PromptCo
     fillers = [i for i in whole if lexicon.kinds[i] == config.kind]
     usable, prompts = f"{len(whole)} usable of {len(tokens)}", []
     for _ in range(config.count):
-        tasks = permutation(M)[:N]
-        labels = tuple(lexicon.tasks[m] for m in tasks) if names else tuple(LABELS[j] for j in permutation(len(LABELS))[:N])
-        candidates = [whole[j] for j in permutation(len(whole)) if lexicon.kinds[whole[j]] == kind]
-        chosen = _query(tokens, candidates, tasks, config.needle, twins)
+        for _ in range(ATTEMPTS if twins else 1):  # not every choice of tasks holds the needle's twin
+            tasks = permutation(M)[:N]
+            labels = tuple(lexicon.tasks[m] for m in tasks) if names else tuple(LABELS[j] for j in permutation(len(LABELS))[:N])
+            candidates = [whole[j] for j in permutation(len(whole)) if lexicon.kinds[whole[j]] == kind]
+            chosen = _query(tokens, candidates, tasks, config.needle, twins)
+            if chosen is not None:
+                break
         check("lexicon", chosen is not None, f"of enough {kind} sources, targets of two tokens or more, whose first tokens "
               f"{'coincide in two tasks' if twins else 'differ'}", usable)
         query, twin = chosen
