@@ -372,6 +372,7 @@ def traced(table: pd.DataFrame) -> str:
 FEW = 3  # seeds, for an interval over them
 LABELS = {"arbitrary": "arbitrary labels, farthest task", "arbitrary, last task": "arbitrary labels, last task", "names": "the tasks' own names",
           "arbitrary, pairs of the context": "arbitrary labels, pairs of the context alone"}
+REAL = {"words": "real"}  # what the page calls a condition
 BY = {"half": "half the bits", "toy": "score ½"}
 
 
@@ -409,7 +410,7 @@ def language_dates(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
         return f"{values.median():,.0f}{reached}" if values.notna().any() else "never"
 
     both = pd.concat([table.assign(by=by) for by, table in found.items()]).sort_index(kind="stable")
-    return pd.DataFrame([{"": _titled(f"{words} words, {LABELS.get(labels, labels)}", f"{BY[by]}, {len(group)} seeds"), "first token, step": step(group["first"]),
+    return pd.DataFrame([{"": _titled(f"{REAL.get(words, words)} words, {LABELS.get(labels, labels)}", f"{BY[by]}, {len(group)} seed{'s' * (len(group) > 1)}"), "first token, step": step(group["first"]),
                           "second": step(group.second), "octaves between": _over_seeds(group.octaves)}
                          for (words, labels, by), group in both.groupby(["words", "labels", "by"], sort=False)])
 
@@ -432,13 +433,13 @@ def language_matched(matched: pd.DataFrame) -> str:
     """The gap among pairs whose tokens are alike.  matched: `recall.language.results.gaps` of them."""
     cell = lambda words: _over_seeds(matched[(matched.words == words) & (matched.labels == "arbitrary")].octaves)
     return (f"Among pairs matched on both (the two tokens within one bit of each other without the source, and within one octave of frequency), dated by half of the bits: "
-            f"{'; '.join(f'{words} words {cell(words)} octaves' for words in matched.words.unique())}.")
+            f"{'; '.join(f'{REAL.get(words, words)} words {cell(words)} octaves' for words in matched.words.unique())}.")
 
 
 def language_bits(last: pd.DataFrame) -> pd.DataFrame:
     """What the tokens bear and what is got of it by the last step.  last: `recall.language.results.final`."""
     cell = lambda group, k: f"{_over_seeds(group['surprisal', k])} bits<br>{_over_seeds(group['gained', k])} gained<br>{_over_seeds(group['accuracy', k])} right"
-    return pd.DataFrame([{"": _titled(f"{words} words", LABELS.get(labels, labels)), "first token": cell(group, 1), "second token": cell(group, 2)}
+    return pd.DataFrame([{"": _titled(f"{REAL.get(words, words)} words", LABELS.get(labels, labels)), "first token": cell(group, 1), "second token": cell(group, 2)}
                          for (words, labels), group in last.groupby(["words", "labels"], sort=False)])
 
 
@@ -446,8 +447,8 @@ def language_controls(last: pd.DataFrame) -> str:
     """What a misdirected label and twins do to the second token at the last step, in words."""
     lines = []
     for words, group in last.xs("arbitrary", level="labels").groupby("words", sort=False):
-        lines.append(f"* **{words.capitalize()} words.** Under a misdirected label, the label's own answer gets {_over_seeds(group['label_led', 1])} of the first token's chance and "
-                     f"{_over_seeds(group['label_led', 2])} of the second's (0: what was seen rules, 1: the label does). Where two tasks share the first token, the right second one gets {_over_seeds(group['synchronised', 2])} against its twin's.")
+        lines.append(f"* **{REAL.get(words, words).capitalize()} words.** Under a misdirected label, the label's own answer gets {_over_seeds(group['label_led', 1])} of the first token's chance and "
+                     f"{_over_seeds(group['label_led', 2])} of the second's (0: what was seen rules, 1: the label does). Where two tasks share the first token, the right second one gets {_over_seeds(group.get(('synchronised', 2), []))} against its twin's.")
     return "\n".join(lines)
 
 
@@ -457,7 +458,7 @@ def language_context(last: pd.DataFrame) -> str:
     for words, group in last.groupby("words", sort=False):
         of = lambda labels, quantity, k: _over_seeds(group.xs(labels, level="labels")[quantity, k])
         if "arbitrary, pairs of the context" in group.index.get_level_values("labels"):
-            lines.append(f"**{words.capitalize()}**, first token: of {of('arbitrary, pairs of the context', 'surprisal', 1)} bits that are missing without the source, {of('arbitrary, pairs of the context', 'gained', 1)} are gained by it "
+            lines.append(f"**{REAL.get(words, words).capitalize()} words**, first token: of {of('arbitrary, pairs of the context', 'surprisal', 1)} bits that are missing without the source, {of('arbitrary, pairs of the context', 'gained', 1)} are gained by it "
                          f"(known pairs: {of('arbitrary', 'gained', 1)} of {of('arbitrary', 'surprisal', 1)}); second token: {of('arbitrary, pairs of the context', 'gained', 2)} of {of('arbitrary, pairs of the context', 'surprisal', 2)} "
                          f"(known pairs: {of('arbitrary', 'gained', 2)} of {of('arbitrary', 'surprisal', 2)}).")
     return "\n\n".join(lines)

@@ -92,3 +92,17 @@ def test_committed_conditions_are_the_recipes():
         words, config = pretrain.recipe(*(int(part) if part.isdigit() else part for part in name.split("-")))
         assert made["training"]["config"] == asdict(config) and made["prompts"]["tasks"] == config.tasks
         assert made["prompts"]["lexicon"] == hashlib.sha256(words.to_csv().encode()).hexdigest()
+
+
+def test_one_clock_is_each_models_own_going_on(tmp_path):
+    from test_claims import EARLY, LATE
+    from test_claims import made as toy
+
+    kept(tmp_path, 1)
+    found = results.on_one_clock(results.load(tmp_path)[0], [toy(tmp_path, 300, LATE, EARLY)])
+    rows = found[found["where"] == "toy"].groupby("what")
+    assert {what: list(part.score) for what, part in rows} == {"beginning again": LATE[1:], "going on": EARLY[1:]}
+    # 2-after is at 0.4 and 0.8 after 2 and 3 evaluations: 1/2 at a quarter of the way, in logs
+    assert rows.get_group("going on").octaves.iloc[0] == pytest.approx(-math.log2(2 * 1.5**0.25))
+    second = found[(found["where"] == "invented, names") & (found.what == "going on")].set_index("octaves").score
+    assert second.index[1] == pytest.approx(1 - 1.5 / 1.8) and second.iloc[1] == pytest.approx(0.8)

@@ -114,7 +114,7 @@ def on_one_clock(summary: pd.DataFrame, toys: list[Run], systems: int = 2) -> pd
 
     octaves = log2(time / date of going on), dates at score 1/2; models that never went on are left out.
     """
-    toy = [evaluation.curve(run.history, systems, k).assign(where="toy", k=k, seed=run.config["seed"], time=lambda f: f.examples) for run in toys for k in (1, 2)]
+    toy = [evaluation.curve(run.history, k, systems).assign(where="toy", k=k, seed=run.config["seed"], time=lambda f: f.examples) for run in toys for k in (1, 2)]
     words = scores(summary)
     words = words.assign(where=words.words + ", " + words.labels, time=words.step)
     both, parts = pd.concat([*toy, words])[["where", "seed", "k", "time", "score"]], []
