@@ -25,6 +25,17 @@ Added after the first three models had been seen; the rule above stays:
                     bounded by the ratio of their sizes.
     across          the circuit that the label moves at k = 1 (query-label) beside the one that the state moves at k = 2 (resumed-state).
     other tasks     the same figures for 3-after and later, and for 2-after on synchronised prompts, where the state tells nothing.
+
+Written down before any model was followed while it converts (`over_training`; its 2-after-query goes from following the states to
+following the label, label index at k = 2 from about 0 to about 1):
+
+    If overlap of edges meant a shared mechanism, r would rise as the model converts: in each model, Spearman's correlation over steps
+    of r with the label index, steps before both abilities are there left out.  All clearly positive: overlap tells which mechanism is
+    used.  Around zero or of mixed sign: the way 2-after-query is answered changes and the overlap does not notice.
+    Predicted: r stays where it is, as it does between finished models of both kinds.
+    An edge starts to matter at the first step at which the larger of its exact effects on a task is ONSET or more.  If an ability were
+    one mechanism put together at its date, the edges of its last circuit would start near that date; if it is built out of what
+    is there, many of them start before.
 """
 
 from __future__ import annotations
@@ -55,6 +66,7 @@ LEAST = 5  # models
 FIND, TEST = dict(haystacks=48, traces=2), dict(haystacks=128, traces=2)  # prompts of N = 2, the needle farthest
 SEEDS = {1: 11, 2: 12}  # of the prompts of each draw
 TEST_SEED = 13
+ONSET = 0.05  # share of the prediction that an edge alone carries, from which on it matters
 FAR = 7  # a late k, or the last that the prompts hold
 
 KEYS = ["run", "dimension", "labels", "seed", "layers", "heads", "step"]
