@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import circuits, claims, corruptions, dissect, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
+from recall import circuits, claims, corruptions, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
 from recall.evaluation import table
 from recall.language import lexicon, pretrain, revisions
 from recall.language.prompts import PromptConfig
@@ -109,8 +109,9 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--forget", action="store_true", help="take each revision out of the hub's cache once it is scored")
     words.set_defaults(run=_language)
 
-    taken = commands.add_parser("dissect", help="every circuit of finished models that chapter 7 compares: about six minutes a model")
+    taken = commands.add_parser("dissect", help="finished models taken apart for chapter 7, into data/tables: up to ten minutes a model and part")
     taken.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
+    taken.add_argument("--parts", nargs="+", choices=findings.PARTS, default=["circuits"], help=f"of {', '.join(findings.PARTS)} (default: circuits)")
     taken.set_defaults(run=_dissect)
 
     for name, run, about in (
@@ -202,10 +203,12 @@ def _circuits(options):
 
 
 def _dissect(options):
-    found, effects = map(pd.concat, zip(*(dissect.dissect(_run(name)) for name in options.RUN)))
-    runs.write_table("circuits", found)
-    runs.write_table("circuit_edges", effects)
-    show(options, found.to_dict("records"), lambda rows: pd.DataFrame(rows).drop(columns=["run", "circuit"]))
+    rows = []
+    for name in options.RUN:
+        found = findings.find(_run(name), options.parts, known=findings.committed(findings.PARTS["circuits"]))
+        findings.write(found)
+        rows += [dict(run=_run(name).name, table=table, rows=len(frame)) for table, frame in found.items()]
+    show(options, rows, pd.DataFrame)
 
 
 def _pruned(model, pair, options):

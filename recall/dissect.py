@@ -41,6 +41,7 @@ following the label, label index at k = 2 from about 0 to about 1):
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,7 @@ from torch import Tensor
 from recall import interventions
 from recall.circuits import POSITION, Graph, Patcher, exact
 from recall.corruptions import corrupted_pair, landmarks, patch_row
-from recall.evaluation import curve
+from recall.evaluation import curve, emergence, table
 from recall.faithfulness import completeness, eliminate, measure, minimality, overlap
 from recall.needle import needle_prompts, query_payload
 from recall.runs import Run
@@ -63,14 +64,18 @@ LOW, HIGH = 0.25, 0.75
 TELLING = 0.05  # of E|x|^2 = 1: a corruption that moves the prediction by less leaves nothing to be found
 DISTANCE = 0.1  # to which circuits are reduced
 LEAST = 5  # models
-FIND, TEST = dict(haystacks=48, traces=2), dict(haystacks=128, traces=2)  # prompts of N = 2, the needle farthest
 SEEDS = {1: 11, 2: 12}  # of the prompts of each draw
 TEST_SEED = 13
+FIRST = 64  # training step from which on a model is followed
 ONSET = 0.05  # share of the prediction that an edge alone carries, from which on it matters
 FAR = 7  # a late k, or the last that the prompts hold
 
 KEYS = ["run", "dimension", "labels", "seed", "layers", "heads", "step"]
+MEASURED = ["edges", "faithfulness", "difference", "distance", "lost", "error", "error_full", "error_empty", "error_std", "distance_std", "lost_std"]
+CIRCUITS = [*KEYS, "corruption", "task", "draw", "circuit", *MEASURED, "complement", "complement_after", "gap", "essential", "other", "other_distance"]
 EDGES = ["run", "step", "corruption", "writer", "reader", "noising_1", "denoising_1", "noising_2", "denoising_2"]
+SHARED = ["overlap", "null", "inside", "inside_null", "ceiling", "inside_ceiling", "shared"]
+TRAINING = [*KEYS, "label_index", "error_1", "error_2", "date_1", "date_2", *SHARED, "edges_1", "edges_2", "circuit_1", "circuit_2"]
 # corruption -> (task, draws); `sync` before a task: on synchronised prompts, where the state tells nothing
 PLAN = {
     "whole-context": (("1-after", (1, 2)), ("2-after", (1, 2)), ("3-after", (1,)), ("far-after", (1,)), ("sync 2-after", (1,))),
@@ -80,51 +85,131 @@ PLAN = {
 }
 
 
-def pair(task_config, task: str, corruption: str, seed: int, size: dict):
+@dataclass(frozen=True)
+class Scale:
+    """What is spent on one model: haystacks, of two prompts each, N = 2, the needle farthest.
+
+    find: that choose a circuit.  learn: that train the gates of learned pruning, for `steps` steps.  test: that measure.
+    telling: of E|x|^2 = 1, a corruption that moves the prediction by less leaves nothing to be found.
+    """
+
+    find: int = 48
+    learn: int = 256
+    test: int = 128
+    steps: int = 200
+    telling: float = TELLING
+
+    def __post_init__(self):
+        for name in ("find", "learn", "test"):
+            check(name, getattr(self, name) >= 2, "at least 2 haystacks", getattr(self, name))
+        check("steps", self.steps >= 1, "at least 1", self.steps)
+        check("telling", self.telling > 0, "positive", self.telling)
+
+
+def pair(task_config, task: str, corruption: str, seed: int, haystacks: int):
     """The clean and corrupted prompts of one of PLAN's tasks."""
-    prompts = needle_prompts(task_config, 2, seed=seed, **size)
+    prompts = needle_prompts(task_config, 2, seed=seed, haystacks=haystacks, traces=2)
     if task.startswith("sync "):
         prompts = interventions.synchronised(prompts, task_config)
     k = min(FAR, query_payload(task_config))
     return corrupted_pair(prompts, task_config, task.removeprefix("sync ").replace("far", str(k)), corruption)
 
 
-def dissect(run: Run, step: int | None = None, corruptions=tuple(PLAN)) -> tuple[pd.DataFrame, pd.DataFrame]:
+def keys(run: Run, step: int | None = None) -> dict:
+    """What names a model in a table: KEYS."""
+    config = from_json(run.config)
+    return dict(run=run.name, dimension=config.task.dimension, labels=config.task.labels, seed=config.seed, layers=config.model.n_layer,
+                heads=config.model.n_head, step=int(run.history.step.max()) if step is None else step)
+
+
+def dissect(run: Run, step: int | None = None, scale: Scale = Scale(), plan: dict = PLAN) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Circuits of one model (circuit: a letter for every edge, in the order of `Graph.edges`, see `written`) and every edge's effects.
 
     First table: run, dimension, labels, seed, layers, heads, step, corruption, task, draw, circuit, and of the circuit on fresh prompts the columns
     of `faithfulness.measure`, complement and gap of `completeness`, essential (share of edges whose loss costs more than 1 %), and
     other (faithfulness) and other_distance on the other task (1- for 2-after and the reverse).  circuit is empty where the
-    corruption moves the prediction by less than TELLING.  Second, where it moves both: run, step, corruption, writer, reader, and the
+    corruption moves the prediction by less than scale.telling.  Second, where it moves both: run, step, corruption, writer, reader, and the
     effects of `circuits.exact` (draw 1) on 1- and 2-after-query: noising_1, denoising_1, noising_2, denoising_2.
     """
-    config = from_json(run.config)
+    config, model_keys = from_json(run.config), keys(run, step)
     model = build_model(config, run.weights(step))
-    keys = dict(run=run.name, dimension=config.task.dimension, labels=config.task.labels, seed=config.seed, layers=config.model.n_layer,
-                heads=config.model.n_head, step=int(run.history.step.max()) if step is None else step)
     rows, edges = [], []
-    for corruption in corruptions:
-        fresh = {task: Patcher(model, pair(config.task, task, corruption, TEST_SEED, TEST)) for task, _ in PLAN[corruption]}
-        for task, draws in PLAN[corruption]:
+    for corruption, tasks in plan.items():
+        fresh = {task: Patcher(model, pair(config.task, task, corruption, TEST_SEED, scale.test)) for task, _ in tasks}
+        for task, draws in tasks:
             for draw in draws:
-                row = keys | dict(corruption=corruption, task=task, draw=draw)
-                if fresh[task].scale < TELLING:
+                row = model_keys | dict(corruption=corruption, task=task, draw=draw)
+                if fresh[task].scale < scale.telling:
                     rows.append(row | dict(circuit="", difference=fresh[task].scale))
                     continue
-                patcher = Patcher(model, pair(config.task, task, corruption, SEEDS[draw], FIND))
+                patcher = Patcher(model, pair(config.task, task, corruption, SEEDS[draw], scale.find))
                 effects = exact(patcher)
-                circuit = eliminate(patcher, effects[["noising", "denoising"]].abs().max(axis=1), DISTANCE)
+                circuit = eliminate(patcher, larger(effects), DISTANCE)
                 row |= dict(circuit=written(circuit)) | measure(fresh[task], circuit)
                 row |= completeness(fresh[task], circuit, torch.Generator().manual_seed(draw), subsets=5)
                 row |= dict(essential=float(minimality(patcher, circuit).essential.mean()))
                 other = {"1-after": "2-after", "2-after": "1-after"}.get(task)
-                if other in fresh and fresh[other].scale >= TELLING:
+                if other in fresh and fresh[other].scale >= scale.telling:
                     swapped = measure(fresh[other], circuit)
                     row |= dict(other=swapped["faithfulness"], other_distance=swapped["distance"])
                 rows.append(row)
                 if draw == 1:
-                    edges.append(effects[["writer", "reader", "noising", "denoising"]].assign(run=run.name, step=keys["step"], corruption=corruption, task=task))
-    return pd.DataFrame(rows), side_by_side(pd.concat(edges)) if edges else pd.DataFrame(columns=EDGES)
+                    edges.append(effects[["writer", "reader", "noising", "denoising"]].assign(
+                        run=run.name, step=model_keys["step"], corruption=corruption, task=task))
+    return pd.DataFrame(rows, columns=CIRCUITS), side_by_side(pd.concat(edges)) if edges else pd.DataFrame(columns=EDGES)
+
+
+def larger(effects: pd.DataFrame, task: str = "") -> pd.Series:
+    """The larger of both exact effects; task: `_1` or `_2` in a table of both tasks."""
+    return effects[[f"noising{task}", f"denoising{task}"]].abs().max(axis=1)
+
+
+def over_training(run: Run, scale: Scale = Scale(find=24), most: int = 12) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A model taken apart at up to `most` steps of which it has the weights, from FIRST on at about equal ratios: whole context, 1- and
+    2-after-query, two draws.
+
+    First table, one row per step: KEYS, label_index (of 2-after-query), error_1, error_2 (plain prompts), date_1, date_2 (step at which
+    the abilities emerged, nan if not; from the run's history), the columns of `overlaps`, edges_1, edges_2, circuit_1, circuit_2 (draw 1).
+    Second, every edge's effects, as `dissect`'s.
+    """
+    check("run", run.whole, "a finished run with its weights", run.name)
+    config, rows, edges = from_json(run.config), [], []
+    prompts = needle_prompts(config.task, 2, seed=TEST_SEED, haystacks=scale.test, traces=2)
+    dates = {f"date_{k}": emergence(curve(run.history, k, 2)).date / config.training.batch_size for k in (1, 2)}
+    for step in spaced(run.steps, most):
+        circuits, effects = dissect(run, step, scale, {"whole-context": PLAN["whole-context"][:2]})
+        row, predict = keys(run, step) | dates, build_model(config, run.weights(step)).predict
+        plain, misled = (table(predict, prompts, config.task, name).query("event == 'query'").set_index("k") for name in ("plain", "misdirected"))
+        row |= {f"error_{k}": plain["mean"][k] for k in (1, 2)} | dict(label_index=misled.label_index[2])
+        row |= next(iter(overlaps(circuits)[SHARED].to_dict("records")), {})
+        for k in (1, 2):
+            first = circuits[(circuits.task == f"{k}-after") & (circuits.draw == 1)].iloc[0]
+            row |= {f"edges_{k}": first.edges, f"circuit_{k}": first.circuit}
+        rows.append(row), edges.append(effects)
+    return pd.DataFrame(rows, columns=TRAINING), pd.concat(edges, ignore_index=True)
+
+
+def spaced(steps: list[int], most: int) -> list[int]:
+    """Of the steps from FIRST on, up to `most` at about equal ratios, the last one among them."""
+    late = [step for step in steps if step >= min(FIRST, steps[-1])]
+    wanted = np.geomspace(late[0], late[-1], most)
+    return sorted({min(late, key=lambda step: abs(math.log(step / want))) for want in wanted})
+
+
+def onsets(training: pd.DataFrame, edges: pd.DataFrame) -> pd.DataFrame:
+    """When each edge of a model's last circuits starts to matter, in steps: run, task, writer, reader, onset (first step at which the larger
+    of its effects is ONSET or more; nan if it never is), date (of the task's ability)."""
+    rows = []
+    for run, group in training.groupby("run", sort=False):
+        last = group.loc[group.step.idxmax()]
+        graph, effects = Graph(last.layers, last.heads), edges[edges.run == run]
+        for k in (1, 2):
+            if not isinstance(last[f"circuit_{k}"], str) or not last[f"circuit_{k}"]:
+                continue
+            there = effects[larger(effects, f"_{k}") >= ONSET].groupby(["writer", "reader"]).step.min()
+            rows += [dict(run=run, task=f"{k}-after", writer=edge[0], reader=edge[1], onset=there.get(edge, math.nan), date=last[f"date_{k}"])
+                     for edge, kept in zip(graph.edges, read(last[f"circuit_{k}"])) if kept]
+    return pd.DataFrame(rows, columns=["run", "task", "writer", "reader", "onset", "date"])
 
 
 def side_by_side(edges: pd.DataFrame) -> pd.DataFrame:
@@ -187,7 +272,7 @@ def overlaps(circuits: pd.DataFrame, first: str = "1-after", second: str = "2-af
             room = twice["overlap"] - between["null"]
             rows.append(model | between | dict(ceiling=twice["overlap"], inside_ceiling=twice["inside"],
                                                shared=(between["overlap"] - between["null"]) / room if room else math.nan))
-    return pd.DataFrame(rows, columns=[*KEYS, "corruption", "overlap", "null", "inside", "inside_null", "ceiling", "inside_ceiling", "shared"])
+    return pd.DataFrame(rows, columns=[*KEYS, "corruption", *SHARED])
 
 
 def across(circuits: pd.DataFrame) -> pd.DataFrame:
@@ -205,12 +290,12 @@ def between_tasks(circuits: pd.DataFrame, corruption: str = "whole-context") -> 
     """Overlap of every two tasks' circuits, mean over models; on the diagonal a task's two draws."""
     chosen = circuits[circuits.corruption == corruption]
     tasks = list(dict.fromkeys(chosen.task))
-    table = pd.DataFrame(math.nan, index=tasks, columns=tasks)
+    means = pd.DataFrame(math.nan, index=tasks, columns=tasks)
     for i, first in enumerate(tasks):
         for second in tasks[i:]:
             found = overlaps(chosen, first, second)
-            table.loc[first, second] = table.loc[second, first] = (found.ceiling if first == second else found.overlap).mean()
-    return table
+            means.loc[first, second] = means.loc[second, first] = (found.ceiling if first == second else found.overlap).mean()
+    return means
 
 
 def by_size(edges: pd.DataFrame, corruption: str = "whole-context", sizes=(5, 13, 26, 52, 104)) -> pd.DataFrame:
@@ -221,7 +306,7 @@ def by_size(edges: pd.DataFrame, corruption: str = "whole-context", sizes=(5, 13
         shares, most = [], math.nan
         for _, group in chosen.groupby("run"):
             group = group[group.writer != POSITION]
-            first, second = (set(group[[f"noising_{k}", f"denoising_{k}"]].abs().max(axis=1).nlargest(size).index) for k in (1, 2))
+            first, second = (set(larger(group, f"_{k}").nlargest(size).index) for k in (1, 2))
             shares.append(len(first & second) / size)
             most = len(group)
         mean, low, high = interval(shares)
@@ -295,13 +380,13 @@ def _place(name: str, reads: bool = False) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def trace(run: Run, corruption: str = "whole-context", tasks=("1-after", "2-after")) -> pd.DataFrame:
+def trace(run: Run, corruption: str = "whole-context", tasks=("1-after", "2-after"), scale: Scale = Scale()) -> pd.DataFrame:
     """Share of the prediction that moves when one row's residual stream before a layer comes from the corrupted run: task, landmark,
     layer, lost.  1 at the needle's last state would mean that the answer is made there and copied."""
     config = from_json(run.config)
     model, rows = build_model(config, run.weights()), []
     for task in tasks:
-        prompts = needle_prompts(config.task, 2, seed=TEST_SEED, **TEST)
+        prompts = needle_prompts(config.task, 2, seed=TEST_SEED, haystacks=scale.test, traces=2)
         both = corrupted_pair(prompts, config.task, task, corruption)
         patcher = Patcher(model, both)
         for landmark, row in landmarks(prompts, task).items():
