@@ -161,7 +161,7 @@ def _sweep(options):
 
 
 def _evaluate(options):
-    run = _run(options.RUN)
+    run = runs.opened(options.RUN)
     config = settings.from_json(run.config)
     prompts = needle_prompts(config.task, options.systems, haystacks=options.haystacks, traces=options.traces,
                              needle=options.needle, seed=options.seed)
@@ -169,12 +169,8 @@ def _evaluate(options):
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
-def _run(name: str) -> runs.Run:
-    return runs.open_run(Path(name)) if Path(name).is_dir() else runs.load(name)
-
-
 def _probe(options):
-    chosen = [_run(name) for name in options.RUN]
+    chosen = [runs.opened(name) for name in options.RUN]
     rows = probes.probe(chosen)
     runs.write_table("interventions", rows)
     runs.write_table("norm_gaps", probes.norm_gaps(chosen))
@@ -192,7 +188,7 @@ def _circuits(options):
     for field in ("edges", "steps"):
         value = getattr(options, field)
         check(field, value is None or options.method == "pruned", "left out but with --method pruned", value)
-    run = _run(options.RUN)
+    run = runs.opened(options.RUN)
     task, model = settings.from_json(run.config).task, training.trained_model(run)
     prompts = needle_prompts(task, options.systems, haystacks=options.haystacks, traces=options.traces,
                              needle=options.needle, seed=options.seed)
@@ -204,10 +200,10 @@ def _circuits(options):
 
 def _dissect(options):
     rows = []
-    for name in options.RUN:
-        found = findings.find(_run(name), options.parts, known=findings.committed(findings.PARTS["circuits"]))
+    for run in map(runs.opened, options.RUN):
+        found = findings.find(run, options.parts, known=findings.committed(findings.PARTS["circuits"]))
         findings.write(found)
-        rows += [dict(run=_run(name).name, table=table, rows=len(frame)) for table, frame in found.items()]
+        rows += [dict(run=run.name, table=name, rows=len(frame)) for name, frame in found.items()]
     show(options, rows, pd.DataFrame)
 
 

@@ -64,6 +64,7 @@ LOW, HIGH = 0.25, 0.75
 TELLING = 0.05  # of E|x|^2 = 1: a corruption that moves the prediction by less leaves nothing to be found
 DISTANCE = 0.1  # to which circuits are reduced
 LEAST = 5  # models
+DECLARED = (3, 5)  # dimensions of the ten models for which the rule was written; one of n = 2 came later, for the methods' agreement
 SEEDS = {1: 11, 2: 12}  # of the prompts of each draw
 TEST_SEED = 13
 FIRST = 64  # training step from which on a model is followed
@@ -234,6 +235,11 @@ def label_index(run: Run) -> float:
     return float(curve(run.final.assign(examples=0), 2, 2, "misdirected").label_index.iloc[0])
 
 
+def declared(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the models that the verdict is about."""
+    return table[table.dimension.isin(DECLARED)]
+
+
 def last_steps(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.step == table.groupby("run").step.transform("max")]
 
@@ -310,7 +316,8 @@ def by_size(edges: pd.DataFrame, corruption: str = "whole-context", sizes=(5, 13
             shares.append(len(first & second) / size)
             most = len(group)
         mean, low, high = interval(shares)
-        rows.append(dict(size=size, inside=mean, low=low, high=high, chance=size / most, models=len(shares)))
+        if size < most:  # of a small model, not all sizes
+            rows.append(dict(size=size, inside=mean, low=low, high=high, chance=size / most, models=len(shares)))
     return pd.DataFrame(rows)
 
 
@@ -346,37 +353,72 @@ def rises(index, shared, draws: int = 2000) -> tuple[float, float, float]:
 # --- what chapter 7 draws -----------------------------------------------------------------------------------------------
 
 
-def graph_table(circuits: pd.DataFrame, edges: pd.DataFrame, models: dict[str, str]) -> pd.DataFrame:
-    """One row per model, corruption and edge for `charts.circuit_graph`: places of writer and reader, effects on 1- and 2-after-query
-    (noising), and which of their two circuits (draw 1) holds it.  models: run -> what the page calls it; of their last steps."""
-    rows = []
-    last, names = last_steps(circuits), np.array(["neither", "1-after-query only", "2-after-query only", "both"])
+PARTS = ("neither", "the first task only", "the second task only", "both")
+PAIRS = {  # of tasks that a graph can show, as the page calls them
+    "1- and 2-after-query": ("1-after", "2-after"), "2- and 3-after-query": ("2-after", "3-after"), "1-after and synchronised 2-after": ("1-after", "sync 2-after"),
+    "2-after and synchronised 2-after": ("2-after", "sync 2-after"),
+}
+REFERENCE = "elimination"
+
+
+def graph_table(circuits: pd.DataFrame, edges: pd.DataFrame, methods: pd.DataFrame, models: dict[str, str], first: str) -> pd.DataFrame:
+    """One row per edge for `charts.circuit_graph`, by model, corruption, tasks and method: places of writer and reader, what its corruption
+    alone costs 1- and 2-after-query, and which of the two tasks' circuits (draw 1) holds it.
+
+    models: run -> what the page calls it; of their last steps.  All have reference circuits of 1- and 2-after-query under every
+    corruption; under whole-context also those of the other methods, and `first` those of the other PAIRS.
+    """
+    scenes, last = [], last_steps(circuits)
     for (run, corruption), group in last[last.run.isin(models)].groupby(["run", "corruption"], sort=False):
-        of = circuits_of(group)
+        of = {task: found[0] for task, found in circuits_of(group).items()}
+        scene = dict(model=models[run], corruption=corruption)
         if not {"1-after", "2-after"} <= set(of):
             continue
-        graph = Graph(int(group.layers.iloc[0]), int(group.heads.iloc[0]))
-        table = pd.DataFrame(graph.edges, columns=["writer", "reader"]).assign(
-            model=models[run], corruption=corruption, circuit=names[(of["1-after"][0] + 2 * of["2-after"][0]).int().numpy()])[graph.carrying.numpy()]
         effects = edges[(edges.run == run) & (edges.corruption == corruption) & (edges.step == group.step.iloc[0])]
-        rows.append(table.merge(effects.rename(columns={"noising_1": "first", "noising_2": "second"})[["writer", "reader", "first", "second"]],
-                                on=["writer", "reader"], validate="one_to_one"))
-    table = pd.concat(rows, ignore_index=True)
-    table[["x", "y"]] = [_place(name) for name in table.writer]
-    table[["x2", "y2"]] = [_place(name, reads=True) for name in table.reader]
-    return table
+        drawn = lambda a, b, **more: scenes.append(_drawn(Graph(int(group.layers.iloc[0]), int(group.heads.iloc[0])), effects, a, b).assign(**scene, **more))
+        for words, (a, b) in PAIRS.items():
+            if (a, b) == ("1-after", "2-after") or run == first and corruption == "whole-context" and {a, b} <= set(of):
+                drawn(of[a], of[b], tasks=words, method=REFERENCE)
+        if corruption == "whole-context":
+            of = methods[methods.run == run].set_index(["method", "task"]).circuit
+            for method, words in (("larger", "exact effects"), ("attribution", "attribution"), ("pruned", "learned pruning")):
+                if method in of.index:
+                    drawn(*(read(of[method, f"{k}-after"]) for k in (1, 2)), tasks=next(iter(PAIRS)), method=words)
+    return pd.concat(scenes, ignore_index=True) if scenes else pd.DataFrame(columns=[*GRAPH, "model", "corruption", "tasks", "method"])
 
 
-def _place(name: str, reads: bool = False) -> tuple[float, float]:
+def graph_over_training(training: pd.DataFrame, edges: pd.DataFrame, models: dict[str, str]) -> pd.DataFrame:
+    """The same, of both tasks' circuits at every step, by model and step."""
+    scenes = []
+    for row in training[training.circuit_1.astype(bool) & training.circuit_2.astype(bool) & training.overlap.notna()].itertuples():
+        effects = edges[(edges.run == row.run) & (edges.step == row.step)]
+        scenes.append(_drawn(Graph(row.layers, row.heads), effects, read(row.circuit_1), read(row.circuit_2)).assign(model=models[row.run], step=row.step))
+    return pd.concat(scenes, ignore_index=True) if scenes else pd.DataFrame(columns=[*GRAPH, "model", "step"])
+
+
+GRAPH = ["writer", "reader", "circuit", "first", "second", "x", "y", "x2", "y2"]
+
+
+def _drawn(graph: Graph, effects: pd.DataFrame, a: Tensor, b: Tensor) -> pd.DataFrame:
+    """GRAPH, the edges that carry something."""
+    rows = pd.DataFrame(graph.edges, columns=["writer", "reader"]).assign(circuit=np.array(PARTS)[(a + 2 * b).int().numpy()])[graph.carrying.numpy()]
+    rows = rows.merge(effects.rename(columns={"noising_1": "first", "noising_2": "second"})[["writer", "reader", "first", "second"]],
+                      on=["writer", "reader"], validate="one_to_one")
+    rows[["x", "y"]] = [_place(name, graph) for name in rows.writer]
+    rows[["x2", "y2"]] = [_place(name, graph, reads=True) for name in rows.reader]
+    return rows
+
+
+def _place(name: str, graph: Graph, reads: bool = False) -> tuple[float, float]:
     """Depth to the right, heads one under the other; a reader stands to the left of what it belongs to."""
     if name in ("read_in", "read_out"):
-        return (2.0, -0.8) if name == "read_in" else (10.0, -0.8)
+        return (2.0, -0.8) if name == "read_in" else (4.0 + 2.0 * graph.n_layer, -0.8)
     _, layer, *rest = name.split(".")
     x, lift = 4.0 + 2.0 * int(layer), 0.13 * int(layer)  # lifted a little from layer to layer, so that no edge hides behind others
     if rest[0] == "mlp":
-        return x + 1.0 - 0.3 * reads, -2.5 - 3 * lift
+        return x + 1.0 - 0.3 * reads, -graph.n_head / 2 - 0.5 - 3 * lift
     part = {"q": 0.25, "k": 0.0, "v": -0.25}[rest[2]] if reads else 0.0
-    return x - 0.3 * reads, 2.0 - int(rest[1]) + part + lift
+    return x - 0.3 * reads, graph.n_head / 2 - int(rest[1]) + part + lift
 
 
 @torch.no_grad()

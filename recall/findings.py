@@ -11,10 +11,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from recall import dissect, methods, roles, runs
 from recall.runs import Run
+from recall.summary import kind
 from recall.task import check
 
 PARTS = {
@@ -54,3 +57,54 @@ def write(found: dict[str, pd.DataFrame]) -> None:
         old = runs.table(name) if there else frame[:0]
         runs.write_table(name, pd.concat([old[~old.run.isin(frame.run)], frame]).sort_values("run", kind="stable"))
 
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a page shows.  tables: by name.  finished: the models, by name.  dimension: whose models are drawn.  declared: whether they
+    are the committed ones, whose verdict counts by the rule of `recall.dissect`."""
+
+    tables: dict[str, pd.DataFrame]
+    finished: dict[str, Run]
+    dimension: int
+    declared: bool
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return self.tables[name]
+
+    @property
+    def circuits(self) -> pd.DataFrame:
+        """Those that the verdict is about."""
+        last = dissect.last_steps(self["circuits"])
+        return dissect.declared(last) if self.declared else last
+
+    @property
+    def edges(self) -> pd.DataFrame:
+        """Single-edge effects of these models."""
+        return self["circuit_edges"][self["circuit_edges"].run.isin(self.circuits.run)]
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Name -> what a page calls it, of the models that are drawn."""
+        return {name: f"{kind(run)}, n = {self.dimension}, seed {run.config['seed']}" for name, run in self.finished.items() if run.config["task"]["dimension"] == self.dimension}
+
+    @property
+    def index(self) -> dict[str, float]:
+        """Name -> label index of 2-after-query."""
+        return {name: dissect.label_index(run) for name, run in self.finished.items()}
+
+    def first(self, words: str) -> str:
+        """Name of the drawn model whose description begins so, else of the first."""
+        return next((name for name, called in self.models.items() if called.startswith(words)), next(iter(self.models)))
+
+
+def shown(run: str = "", dimension: int = 5, scale: dissect.Scale = dissect.Scale()) -> Findings:
+    """The committed findings; or those of a finished run, by name or folder, taken apart now.  ValueError for a dimension without models."""
+    if run:
+        chosen = runs.opened(run)
+        return Findings(find(chosen, scale=scale), {chosen.name: chosen}, chosen.config["task"]["dimension"], False)
+    tables = committed()
+    finished = {name: runs.load(name) for name in tables["circuits"].run.unique()}
+    there = sorted({each.config["task"]["dimension"] for each in finished.values()})
+    check("dimension", dimension in there, f"one of {', '.join(map(str, there))}, or that of a run of your own (run)", dimension)
+    return Findings(tables, finished, dimension, True)

@@ -17,7 +17,7 @@ Written down before these tables (of one model, n = 3, seed 0, 1-after-query, ov
     joint       elimination on the prompts of both tasks at once, down to a tenth of either's distance.  Its price
                 c = (edges of the joint circuit - of the larger own one) / edges of the smaller own one is 0 where the larger circuit
                 serves both tasks as it stands, 1 where each needs all of its own.  Interval of c over models below LOW: one set of edges
-                can serve both; above HIGH: it cannot; else it can in part.
+                can serve both; above HIGH: it cannot; inside: in part; else undecided.
     rewarded    2-after-query found again, with 1-after's circuit favoured: in elimination every edge outside of that is tried first; in
                 pruning, at equal size, keeping that circuit is worth SHARING.  Overlap up to the ceiling without loss of distance on fresh
                 prompts: that the unrewarded circuits differ is a choice among equals.  Overlap that does not rise, or only at a
@@ -31,6 +31,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from recall import dissect
 from recall.circuits import Patcher, attribution
 from recall.dissect import DISTANCE, KEYS, SEEDS, TEST_SEED, Scale, circuits_of, keys, pair, written
 from recall.faithfulness import eliminate, measure, overlap, strongest
@@ -98,3 +99,15 @@ def prices(methods: pd.DataFrame) -> pd.DataFrame:
         first, second, joint = edges["reference", TASKS[0]], edges["reference", TASKS[1]], edges["joint", TASKS[0]]
         rows.append(dict(zip(KEYS, values)) | dict(first=first, second=second, joint=joint, price=(joint - max(first, second)) / min(first, second)))
     return pd.DataFrame(rows, columns=[*KEYS, "first", "second", "joint", "price"])
+
+
+def differences(methods: pd.DataFrame, column: str, method: str, other: str, task: str | None = None) -> pd.Series:
+    """By model (mean over tasks, or of one): a column of one method less that of another."""
+    rows = methods if task is None else methods[methods.task == task]
+    means = rows.pivot_table(index="run", columns="method", values=column, sort=False)
+    return (means[method] - means[other]).dropna() if {method, other} <= set(means) else pd.Series(dtype=float)
+
+
+def verdict(prices: pd.DataFrame) -> str:
+    """Whether one set of edges can serve both tasks, by the rule of this module's docstring: `it can`, `it cannot`, `in part` or `undecided`."""
+    return {"separate": "it can", "shared": "it cannot", "partly shared": "in part"}.get(dissect.verdict(prices.price), "undecided")

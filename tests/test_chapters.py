@@ -207,7 +207,7 @@ def test_committed_claims_are_those_of_the_committed_runs():
     notebook = nbformat.read(SOURCES["10_claims"], 4)
     atlas = runs.load_all(claims.ATLAS)
     assert bodies(notebook) == [made(each, words=True) for each in (
-        verdicts.claimed(claims.table(atlas, circuits=runs.table("circuits"))), verdicts.declared(claims.outcomes(atlas)), verdicts.asked(claims.questions(atlas, circuits=runs.table("circuits"))))]
+        verdicts.claimed(claims.table(atlas, circuits=runs.table("circuits"))), verdicts.declared(claims.outcomes(atlas)), verdicts.asked(claims.questions(atlas, circuits=runs.table("circuits"), compared=runs.table("circuit_methods"))))]
 
 
 def test_claims_chapter_takes_its_level(executed):
