@@ -61,22 +61,24 @@ def write(found: dict[str, pd.DataFrame]) -> None:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a page shows.  tables: by name.  finished: the models, by name.  dimension: whose models are drawn.  declared: whether they
-    are the committed ones, whose verdict counts by the rule of `recall.dissect`."""
+    """What a page shows.  tables: by name.  finished: the models, by name.  dimension: whose models are drawn.  committed: whether
+    these are the tables of data/tables, of which not all models count for the verdict."""
 
     tables: dict[str, pd.DataFrame]
     finished: dict[str, Run]
     dimension: int
-    declared: bool
+    committed: bool
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         return self.tables[name]
 
+    def decisive(self, name: str) -> pd.DataFrame:
+        """A table's rows of the models that the verdict is about: of our own, `dissect.declared`; of a reader's run, all."""
+        return dissect.declared(self[name]) if self.committed else self[name]
+
     @property
     def circuits(self) -> pd.DataFrame:
-        """Those that the verdict is about."""
-        last = dissect.last_steps(self["circuits"])
-        return dissect.declared(last) if self.declared else last
+        return dissect.last_steps(self.decisive("circuits"))
 
     @property
     def edges(self) -> pd.DataFrame:
@@ -99,10 +101,14 @@ class Findings:
 
 
 def shown(run: str = "", dimension: int = 5, scale: dissect.Scale = dissect.Scale()) -> Findings:
-    """The committed findings; or those of a finished run, by name or folder, taken apart now.  ValueError for a dimension without models."""
+    """The committed findings; or those of a finished run, by name or folder, taken apart now.  ValueError for a dimension without models,
+    and for a run that answers every prompt alike."""
     if run:
         chosen = runs.opened(run)
-        return Findings(find(chosen, scale=scale), {chosen.name: chosen}, chosen.config["task"]["dimension"], False)
+        tables = find(chosen, scale=scale)
+        moved = set(dissect.circuits_of(tables["circuits"][tables["circuits"].corruption == methods.CORRUPTION]))
+        check("run", set(methods.TASKS) <= moved, f"one whose 1- and 2-after-query {methods.CORRUPTION} moves by {scale.telling} or more", run)
+        return Findings(tables, {chosen.name: chosen}, chosen.config["task"]["dimension"], False)
     tables = committed()
     finished = {name: runs.load(name) for name in tables["circuits"].run.unique()}
     there = sorted({each.config["task"]["dimension"] for each in finished.values()})

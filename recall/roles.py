@@ -12,6 +12,9 @@ Written down before these tables:
     removal     Separate mechanisms: without 1-after's circuit 2-after-query is left as it is, and the reverse.  Beside it stands the
                 removal of as many random edges, for any large removal hurts; only where a task keeps more without the other's
                 circuit than without random edges do the circuits part.
+                Added after the first model had been seen: that a task gets along without the edges which only the other's circuit has is
+                no finding, its own circuit is whole then; that the other does not is one only if it is worse than the loss of what
+                only the first of its own two draws has, for then its own edges are no choice among equals.
     pairs       Backups (either edge is enough) or partners (both are needed) of PAIR or more of the prediction beyond the sum of each.
 """
 
@@ -52,7 +55,7 @@ def roles(run: Run, circuits: pd.DataFrame, edges: pd.DataFrame, scale: Scale = 
     rows = [trace(run, name, scale=scale).assign(corruption=name) for name in ("whole-context", "other-states")]
     named = lambda table, columns: table.assign(**keys(run))[columns]
     of = circuits_of(mine(circuits))
-    removed = removals(fresh, {task: of[task][0] for task in TASKS}) if set(TASKS) <= set(of) else pd.DataFrame(columns=REMOVALS)
+    removed = removals(fresh, {task: of[task] for task in TASKS}) if set(TASKS) <= set(of) else pd.DataFrame(columns=REMOVALS)
     found = [pairs(Patcher(model, pair(config.task, task, CORRUPTION, SEEDS[1], scale.find)), mine(edges).rename(
         columns={f"noising_{k}": "noising", f"denoising_{k}": "denoising"}).reset_index(drop=True)).assign(task=task)
         for k, task in enumerate(TASKS, start=1) if len(mine(edges))]
@@ -90,22 +93,21 @@ def without_here(model: GPT, both, layer: int, head: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def removals(patchers: dict[str, Patcher], circuits: dict[str, torch.Tensor]) -> pd.DataFrame:
-    """What is kept of each task (1 - lost) and its error without a circuit, without what it has to itself, and, means over RANDOM draws,
-    without as many random edges."""
-    graph = next(iter(patchers.values())).graph
-    first, second = circuits.values()
-    taken = dict(zip(circuits, (first, second))) | {f"{task} only": own * (1 - other) for task, own, other in
-                                                    zip(circuits, (first, second), (second, first))}
-    rows = []
-    for name, circuit in taken.items():
-        size, generator = int(circuit.sum()), torch.Generator().manual_seed(0)
-        random = [_some(graph, size, generator) for _ in range(RANDOM)]
-        for task, patcher in patchers.items():
-            for removed, draws in ((name, [circuit]), (f"random, as {name}", random)):
-                made = [measure(patcher, 1 - each) for each in draws]
-                rows.append(dict(removed=removed, task=task, edges=size, kept=float(np.mean([1 - each["lost"] for each in made])),
-                                 error=float(np.mean([each["error"] for each in made]))))
+def removals(patchers: dict[str, Patcher], circuits: dict[str, list[torch.Tensor]]) -> pd.DataFrame:
+    """What is kept of each task (1 - lost) and its error without a circuit, without what it has and the other has not (`only`), without
+    what its first draw has and its second has not (`first draw only`), and, means over RANDOM draws, without as many random edges.
+
+    circuits: of both tasks, two draws each."""
+    graph, rows = next(iter(patchers.values())).graph, []
+    for (task, own), (_, other) in zip(circuits.items(), reversed(circuits.items())):
+        for name, circuit in ((task, own[0]), (f"{task} only", own[0] * (1 - other[0])), (f"{task} first draw only", own[0] * (1 - own[1]))):
+            size, generator = int(circuit.sum()), torch.Generator().manual_seed(0)
+            random = [_some(graph, size, generator) for _ in range(RANDOM)]
+            for each, patcher in patchers.items():
+                for removed, draws in ((name, [circuit]), (f"random, as {name}", random)):
+                    made = [measure(patcher, 1 - draw) for draw in draws]
+                    rows.append(dict(removed=removed, task=each, edges=size, kept=float(np.mean([1 - one["lost"] for one in made])),
+                                     error=float(np.mean([one["error"] for one in made]))))
     return pd.DataFrame(rows)
 
 

@@ -453,28 +453,31 @@ def looked(heads: pd.DataFrame) -> pd.DataFrame:
 
 
 def removed(table: pd.DataFrame) -> pd.DataFrame:
-    """What is kept of each task without a circuit, and without as many random edges."""
-    rows = []
-    for name in [name for name in table.removed.drop_duplicates() if not name.startswith("random")]:
-        row = {"without": f"circuit of {name}-query" if " only" not in name else f"what only {name.removesuffix(' only')}-query has", "edges": _mean(table[table.removed == name].edges, 0)}
-        for k in (1, 2):
-            own, random = (table[(table.removed == each) & (table.task == f"{k}-after")].kept for each in (name, f"random, as {name}"))
-            row |= {f"kept of {k}-after": _mean(own), f"random {k}": f"{random.mean():.2f}"}
-        rows.append(row)
-    return pd.DataFrame(rows, columns=["without", "edges", "kept of 1-after", "random 1", "kept of 2-after", "random 2"]).rename(columns={"random 1": "random", "random 2": "random "})
+    """What is kept of each task without a circuit or a part of it, and without as many random edges."""
+    rows, words = [], {"": "circuit of {}", " only": "… but for the other's edges", " first draw only": "… but for its second draw's edges"}
+    for task in ("1-after", "2-after"):
+        for part, called in words.items():
+            row = {"without": called.format(f"{task}-query"), "edges": _mean(table[table.removed == task + part].edges, 0)}
+            for k in (1, 2):
+                own, random = (table[(table.removed == each + task + part) & (table.task == f"{k}-after")].kept for each in ("", "random, as "))
+                row |= {f"kept of {k}-after": _mean(own), "random" + " " * (k - 1): "–" if random.empty else f"{random.mean():.2f}"}
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def dissociated(table: pd.DataFrame) -> str:
-    """Whether removing one task's own edges spares the other more than random edges would, in words."""
+    """Whether a task needs the edges that the other's circuit has not, by the rule of `recall.roles`, in words."""
     lines = []
     for task, other in (("1-after", "2-after"), ("2-after", "1-after")):
-        gain = {}
-        for each in (task, other):
-            kept = table[table.task == each].pivot_table(index="run", columns="removed", values="kept", sort=False)
-            gain[each] = kept[f"{task} only"] - kept[f"random, as {task} only"] if f"{task} only" in kept else pd.Series(dtype=float)
-        words = "spares" if dissect.interval(gain[other])[1] > 0 else "does not spare"
-        lines.append(f"* **Without what only {task}-query has**, that task keeps {_signed(gain[task])} beside as many random edges, the other {_signed(gain[other])}"
-                     + (f": it {words} the other." if len(gain[other]) >= dissect.LEAST else "."))
+        kept = table[table.task == task].pivot_table(index="run", columns="removed", values="kept", sort=False)
+        spared = table[(table.task == other) & (table.removed == f"{task} only")].kept
+        if not {f"{task} only", f"{task} first draw only"} <= set(kept):
+            lines.append(f"* **{task}-query**: no circuit.")
+            continue
+        gap = (kept[f"{task} only"] - kept[f"{task} first draw only"]).dropna()
+        line = (f"* **{task}-query** keeps {_mean(kept[f'{task} only'])} of itself without the edges that only its circuit has, {other}-query {_mean(spared)}; without those that only the first of its own two draws "
+                f"has, it keeps {_mean(kept[f'{task} first draw only'])}. The difference is {_signed(gap)}, {_models(gap)}")
+        lines.append(line + (": too few for a verdict." if len(gap) < dissect.LEAST else ": *it needs edges of its own*." if dissect.interval(gap)[2] < 0 else ": no sign that it needs edges of its own."))
     return "\n".join(lines)
 
 

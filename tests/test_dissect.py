@@ -1,5 +1,6 @@
 """Circuits side by side: the rule for a verdict by hand, tables from a small model, planted overlap found."""
 
+import json
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from recall import charts, dissect, findings, methods, runs, verdicts
+from recall.__main__ import main
 from recall.circuits import Graph
 from recall.settings import vary
 
@@ -177,7 +179,7 @@ def test_every_part_of_the_findings(small, found):
     assert len(heads) == 2 * 2 * 2 and heads.attention.between(0, 1).all() and len(rows) == 2 * 2 * 5 * 2 and len(pairs) == 2 * 66
     top = heads[heads.layer == 1]
     assert np.allclose(top.cost, top.cost_here, atol=1e-5)  # only the last row of the last layer is read
-    assert set(removals.removed) == {f"{random}{task}{only}" for random in ("", "random, as ") for task in ("1-after", "2-after") for only in ("", " only")}
+    assert set(removals.removed) == {f"{random}{task}{only}" for random in ("", "random, as ") for task in ("1-after", "2-after") for only in ("", " only", " first draw only")}
     assert (removals.edges <= carrying).all()
 
 
@@ -243,14 +245,17 @@ def test_methods_against_the_ceiling():
     assert "exact, the larger**: -0.20 (-0.20 to -0.20) from the ceiling, 6 models: does not" in words
 
 
-def test_own_edges_spare_the_other_task():
-    kept = {"1-after only": (0.1, 0.9), "random, as 1-after only": (0.6, 0.6), "2-after only": (0.6, 0.2), "random, as 2-after only": (0.7, 0.7)}
-    table = pd.DataFrame([dict(run=f"m{i}", removed=removed, task=f"{k}-after", edges=20, kept=both[k - 1] + 0.01 * i * ("random" not in removed))
+def test_a_task_that_needs_edges_of_its_own():
+    """1-after falls without its own edges and not without those of one draw; 2-after falls as much without either."""
+    kept = {"1-after only": (0.1, 0.9), "1-after first draw only": (0.8, 0.8), "2-after only": (0.6, 0.2), "2-after first draw only": (0.7, 0.2), "random, as 1-after only": (0.5, 0.5)}
+    table = pd.DataFrame([dict(run=f"m{i}", removed=removed, task=f"{k}-after", edges=20, kept=both[k - 1] + 0.01 * i * ("first" not in removed) - 0.02 * (k == 2))
                           for i in range(5) for removed, both in kept.items() for k in (1, 2)])
     first, second = verdicts.dissociated(table).splitlines()
-    assert first.endswith("it spares the other.") and "the other +0.32" in first and second.endswith("it does not spare the other.")
+    assert first.endswith("*it needs edges of its own*.") and "keeps 0.12 (0.10 to 0.14) of itself" in first and "2-after-query 0.90" in first and "is -0.68" in first
+    assert second.endswith("no sign that it needs edges of its own.")
+    assert verdicts.dissociated(table[table.run < "m4"]).count("too few for a verdict") == 2
     rows = verdicts.removed(table)
-    assert rows["without"].tolist() == ["what only 1-after-query has", "what only 2-after-query has"] and rows["random"].tolist() == ["0.60", "0.70"]
+    assert len(rows) == 6 and rows["random"].tolist()[:2] == ["–", "0.52"] and rows["kept of 1-after"].tolist()[2] == "0.80 (0.80 to 0.80)"
 
 
 def test_a_converting_model_in_words():
@@ -282,3 +287,17 @@ def test_tables_keep_other_runs(tmp_path, monkeypatch):
     for name, value in (("a", 1), ("b", 2), ("a", 3)):
         findings.write({"t": pd.DataFrame(dict(run=[name], value=[value]))})
     assert runs.table("t").values.tolist() == [["a", 3], ["b", 2]]
+
+
+def test_command_line(small, tmp_path, monkeypatch, capsys):
+    """Parts are passed on with what is known, and written beside what there is; an unknown part is refused by name."""
+    for name in findings.PARTS["circuits"]:
+        runs.write_csv(tmp_path / "tables" / f"{name}.csv", pd.DataFrame(dict(run=["other"])))
+    monkeypatch.setattr(runs, "DATA", tmp_path)
+    monkeypatch.setattr(findings, "find", lambda run, parts, known: {name: pd.DataFrame(dict(run=[run.name])) for part in parts for name in findings.PARTS[part]} | {"known": known["circuits"]})
+    assert main(["dissect", str(small.folder), "--parts", "circuits", "roles", "--json"]) == 0
+    assert [row["table"] for row in json.loads(capsys.readouterr().out)] == [*findings.PARTS["circuits"], *findings.PARTS["roles"], "known"]
+    assert set(runs.table("circuits").run) == {"other", small.name} and runs.table("circuit_heads").run.tolist() == [small.name]
+    with pytest.raises(SystemExit):
+        main(["dissect", str(small.folder), "--parts", "x"])
+    assert "choose from" in capsys.readouterr().err
