@@ -165,9 +165,8 @@ def larger(effects: pd.DataFrame, task: str = "") -> pd.Series:
     return effects[[f"noising{task}", f"denoising{task}"]].abs().max(axis=1)
 
 
-def over_training(run: Run, scale: Scale = Scale(find=24), most: int = 12) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A model taken apart at up to `most` steps of which it has the weights, from FIRST on at about equal ratios: whole context, 1- and
-    2-after-query, two draws.
+def over_training(run: Run, scale: Scale = Scale(find=24), most: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A model taken apart at up to `most` steps of which it has the weights (`followed`): whole context, 1- and 2-after-query, two draws.
 
     First table, one row per step: KEYS, label_index (of 2-after-query), error_1, error_2 (plain prompts), date_1, date_2 (step at which
     the abilities emerged, nan if not; from the run's history), the columns of `overlaps`, edges_1, edges_2, circuit_1, circuit_2 (draw 1).
@@ -177,7 +176,7 @@ def over_training(run: Run, scale: Scale = Scale(find=24), most: int = 12) -> tu
     config, rows, edges = from_json(run.config), [], []
     prompts = needle_prompts(config.task, 2, seed=TEST_SEED, haystacks=scale.test, traces=2)
     dates = {f"date_{k}": emergence(curve(run.history, k, 2)).date / config.training.batch_size for k in (1, 2)}
-    for step in spaced(run.steps, most):
+    for step in followed(run.steps, np.max([*dates.values()]), most):
         circuits, effects = dissect(run, step, scale, {"whole-context": PLAN["whole-context"][:2]})
         row, predict = keys(run, step) | dates, build_model(config, run.weights(step)).predict
         plain, misled = (table(predict, prompts, config.task, name).query("event == 'query'").set_index("k") for name in ("plain", "misdirected"))
@@ -190,11 +189,18 @@ def over_training(run: Run, scale: Scale = Scale(find=24), most: int = 12) -> tu
     return pd.DataFrame(rows, columns=TRAINING), pd.concat(edges, ignore_index=True)
 
 
+def followed(steps: list[int], date: float, most: int) -> list[int]:
+    """Up to `most` of the steps from FIRST on, the last one among them: two thirds after the date at which both abilities are there (and
+    the last step before it), where a model may convert, one third before; all along where there is no such date."""
+    steps = [step for step in steps if step >= min(FIRST, steps[-1])]
+    start = max((step for step in steps if step <= date), default=steps[0])
+    early, late = ([step for step in steps if side(step)] for side in (lambda step: step <= start, lambda step: step >= start))
+    return sorted({*spaced(early, most // 3 + 1), *spaced(late, most - most // 3)})
+
+
 def spaced(steps: list[int], most: int) -> list[int]:
-    """Of the steps from FIRST on, up to `most` at about equal ratios, the last one among them."""
-    late = [step for step in steps if step >= min(FIRST, steps[-1])]
-    wanted = np.geomspace(late[0], late[-1], most)
-    return sorted({min(late, key=lambda step: abs(math.log(step / want))) for want in wanted})
+    """Up to `most` of the steps at about equal ratios, the first and the last among them."""
+    return sorted({min(steps, key=lambda step: abs(math.log(step / want))) for want in np.geomspace(steps[0], steps[-1], most)})
 
 
 def onsets(training: pd.DataFrame, edges: pd.DataFrame) -> pd.DataFrame:

@@ -294,19 +294,24 @@ def _mean(values, digits: int = 2) -> str:
     return f"{mean:.{digits}f}" if len(values) < dissect.LEAST else f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
+def _cell(values, digits: int = 2) -> str:
+    """The same for a narrow column of a table."""
+    return _mean(values, digits).replace(" (", "<br>(")
+
+
 def overlapped(circuits: pd.DataFrame) -> pd.DataFrame:
     """What the circuits of 1- and 2-after-query share, a row per corruption: means over models with 95 % t intervals, by the side of
     chance and of one task's circuits found twice; and the row across two corruptions."""
     rows = []
     all_models = circuits.run.nunique()
     for corruption, group in dissect.overlaps(circuits).groupby("corruption", sort=False):
-        rows.append({"corruption": corruption, "verdict": dissect.verdict(group.shared), "models": f"{len(group)} of {all_models}", "shared part r": _mean(group.shared),
-                     "in both of either": _mean(group.overlap), "chance": f"{group.null.mean():.2f}", "same task twice": f"{group.ceiling.mean():.2f}",
-                     "in both of the smaller": _mean(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
+        rows.append({"corruption": corruption, "verdict": dissect.verdict(group.shared), "models": f"{len(group)} of {all_models}", "shared part r": _cell(group.shared),
+                     "in both of either": _cell(group.overlap), "chance": f"{group.null.mean():.2f}", "same task twice": f"{group.ceiling.mean():.2f}",
+                     "in both of the smaller": _cell(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
     group = dissect.across(circuits)
     rows.append({"corruption": "label and state", "verdict": "–", "models": f"{len(group)} of {all_models}", "shared part r": "–",
-                 "in both of either": _mean(group.overlap), "chance": f"{group.null.mean():.2f}", "same task twice": "–",
-                 "in both of the smaller": _mean(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
+                 "in both of either": _cell(group.overlap), "chance": f"{group.null.mean():.2f}", "same task twice": "–",
+                 "in both of the smaller": _cell(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
     return pd.DataFrame(rows)
 
 
@@ -317,9 +322,9 @@ def swapped(circuits: pd.DataFrame) -> pd.DataFrame:
     both = circuits[circuits.task.isin(["1-after", "2-after"]) & (circuits.draw == 1)]
     for (corruption, task), group in both.groupby(["corruption", "task"], sort=False):
         found = group[group.circuit.notna() & (group.circuit != "")]
-        rows.append({"corruption": corruption, "circuit of": f"{task}-query", "models": f"{len(found)} of {len(group)}", "moved (median of all)": f"{group.difference.median():.3f}",
-                     "edges": _mean(found.edges, 0), "own task": _mean(found.faithfulness), "other task": _mean(found.other),
-                     "kept by the rest": _mean(found.complement), "needed edges": _mean(found.essential)})
+        rows.append({"corruption": corruption, "circuit of": f"{task}-query", "models": f"{len(found)} of {len(group)}", "moved": f"{group.difference.median():.3f}",
+                     "edges": _cell(found.edges, 0), "own task": _cell(found.faithfulness), "other task": _cell(found.other),
+                     "kept by the rest": _cell(found.complement), "needed edges": _cell(found.essential)})
     return pd.DataFrame(rows)
 
 
@@ -361,7 +366,7 @@ def agreed(compared: pd.DataFrame) -> pd.DataFrame:
     for method in ("reference", "again", "noising", "denoising", "larger", "attribution", "pruned"):
         group = compared[compared.method == method].groupby(["dimension", "run"])[["overlap", "faithfulness", "distance"]].mean().reset_index()
         rows.append({"method": NAMES[method], **{f"n = {n}": f"{part.overlap.mean():.2f}" for n, part in group.groupby("dimension")},
-                     "all": _mean(group.overlap) if method != "reference" else "1.00", "faithfulness": _mean(group.faithfulness), "distance": _mean(group.distance)})
+                     "all": _cell(group.overlap) if method != "reference" else "1.00", "faithfulness": _cell(group.faithfulness), "distance": _cell(group.distance)})
     rows.append({"method": "as many random edges", **{f"n = {n}": f"{part.null.mean():.2f}" for n, part in chance.groupby("dimension")}, "all": f"{chance.null.mean():.2f}",
                  "faithfulness": "–", "distance": "–"})
     return pd.DataFrame(rows)
@@ -389,8 +394,8 @@ def rewarded(compared: pd.DataFrame) -> pd.DataFrame:
     rows, second = [], compared[compared.task == "2-after"]
     for method in ("reference", "rewarded", "pruned", "pruned rewarded", "joint"):
         group = second[second.method == method]
-        rows.append({"circuit of 2-after-query": NAMES[method], "edges": _mean(group.edges, 0), "overlap with 1-after's": _mean(group.with_first),
-                     "chance": "–" if group.with_first_null.isna().all() else f"{group.with_first_null.mean():.2f}", "faithfulness": _mean(group.faithfulness), "distance": _mean(group.distance)})
+        rows.append({"circuit of 2-after-query": NAMES[method], "edges": _cell(group.edges, 0), "overlap with 1-after's": _cell(group.with_first),
+                     "chance": "–" if group.with_first_null.isna().all() else f"{group.with_first_null.mean():.2f}", "faithfulness": _cell(group.faithfulness), "distance": _cell(group.distance)})
     return pd.DataFrame(rows)
 
 
@@ -448,7 +453,7 @@ def looked(heads: pd.DataFrame) -> pd.DataFrame:
     for (task, landmark), group in heads[(heads.attention >= roles.LOOKS) & (heads.cost_here >= roles.COSTS)].groupby(["task", "landmark"], sort=False):
         best = group.loc[group.groupby("run").cost_here.idxmax()]
         rows.append({"task": f"{task}-query", "looks at": landmark, "models": f"{best.run.nunique()} of {models}", "heads each": f"{len(group) / best.run.nunique():.1f}",
-                     "layers": ", ".join(map(str, sorted(group.layer.unique()))), "attention": _mean(best.attention), "cost on that row": _mean(best.cost_here), "cost on all rows": _mean(best.cost)})
+                     "layers": ", ".join(map(str, sorted(group.layer.unique()))), "attention": _cell(best.attention), "cost on that row": _cell(best.cost_here), "cost on all rows": _cell(best.cost)})
     return pd.DataFrame(rows or [{"task": "–"}]).sort_values("task", kind="stable")
 
 
@@ -457,10 +462,10 @@ def removed(table: pd.DataFrame) -> pd.DataFrame:
     rows, words = [], {"": "circuit of {}", " only": "… but for the other's edges", " first draw only": "… but for its second draw's edges"}
     for task in ("1-after", "2-after"):
         for part, called in words.items():
-            row = {"without": called.format(f"{task}-query"), "edges": _mean(table[table.removed == task + part].edges, 0)}
+            row = {"without": called.format(f"{task}-query"), "edges": _cell(table[table.removed == task + part].edges, 0)}
             for k in (1, 2):
                 own, random = (table[(table.removed == each + task + part) & (table.task == f"{k}-after")].kept for each in ("", "random, as "))
-                row |= {f"kept of {k}-after": _mean(own), "random" + " " * (k - 1): "–" if random.empty else f"{random.mean():.2f}"}
+                row |= {f"kept of {k}-after": _cell(own), "random" + " " * (k - 1): "–" if random.empty else f"{random.mean():.2f}"}
             rows.append(row)
     return pd.DataFrame(rows)
 

@@ -198,10 +198,12 @@ def test_a_model_followed_over_training(small, found):
     assert set(drawn.step) == {64, 76, 91} and len(drawn) == 3 * int(Graph(2, 2).carrying.sum())
 
 
-@pytest.mark.parametrize("most, expected", [(2, [64, 3000]), (3, [64, 431, 3000]), (99, [64, 108, 431, 512, 3000])])
-def test_steps_at_equal_ratios(most, expected):
-    assert dissect.spaced([0, 16, 64, 108, 431, 512, 3000], most) == expected
-    assert dissect.spaced([0, 25], most) == [25]  # a short run has its last step
+@pytest.mark.parametrize("date, most, expected", [
+    (600, 6, [64, 128, 512, 1024, 2048, 4096]),  # three up to the last step before the date, four from it on
+    (600, 99, [64, 128, 256, 512, 1024, 2048, 4096]), (math.nan, 6, [64, 256, 1024, 4096]), (10, 3, [64, 4096])])
+def test_steps_that_are_followed(date, most, expected):
+    assert dissect.followed([0, 16, 64, 128, 256, 512, 1024, 2048, 4096], date, most) == expected
+    assert dissect.followed([0, 25], date, most) == [25]  # a short run has its last step
 
 
 def test_onsets_by_hand():
@@ -255,7 +257,7 @@ def test_a_task_that_needs_edges_of_its_own():
     assert second.endswith("no sign that it needs edges of its own.")
     assert verdicts.dissociated(table[table.run < "m4"]).count("too few for a verdict") == 2
     rows = verdicts.removed(table)
-    assert len(rows) == 6 and rows["random"].tolist()[:2] == ["–", "0.52"] and rows["kept of 1-after"].tolist()[2] == "0.80 (0.80 to 0.80)"
+    assert len(rows) == 6 and rows["random"].tolist()[:2] == ["–", "0.52"] and rows["kept of 1-after"].tolist()[2] == "0.80<br>(0.80 to 0.80)"
 
 
 def test_a_converting_model_in_words():
