@@ -463,17 +463,17 @@ def traced(table: pd.DataFrame) -> alt.TopLevelMixin:
 
 
 def converting(table: pd.DataFrame) -> alt.TopLevelMixin:
-    """Shared part r and label index over training, with the dates of both abilities.
+    """Shared part r, price c and label index over training, with the dates of both abilities.
 
     table: `dissect.over_training` of several models, with `converting`, what the page calls each of them."""
     pick = choice("converting", "converting ", table.converting.drop_duplicates().tolist(), table.converting.iloc[0])
-    lines = {"shared": "shared part r of the circuits", "label_index": "label index of 2-after-query"}
-    key = alt.Scale(domain=[*lines.values()], range=[PURPLE, LOOK_UP])
+    lines = {"shared": "shared part r of the circuits", "price": "price c of one circuit for both", "label_index": "label index of 2-after-query"}
+    key = alt.Scale(domain=[*lines.values()], range=[PURPLE, CONTINUE, LOOK_UP])
     x = alt.X("step:Q", title="training step (logarithmic)", scale=alt.Scale(type="log", nice=False))
     base = alt.Chart(table[["converting", "step", *lines]].rename(columns=lines).round(3)).transform_filter("datum.converting == pick_converting").transform_fold(
         [*lines.values()], as_=["what", "value"]).encode(
         x=x, y=alt.Y("value:Q", title=None, scale=alt.Scale(domain=[-0.2, 1.1], clamp=True)), color=alt.Color("what:N", scale=key, legend=alt.Legend(columns=1)),
-        strokeDash=alt.StrokeDash("what:N", scale=alt.Scale(domain=key.domain, range=[[1, 0], [6, 3]]), legend=None),
+        strokeDash=alt.StrokeDash("what:N", scale=alt.Scale(domain=key.domain, range=[[1, 0], [2, 2], [6, 3]]), legend=None),
         tooltip=["what:N", "step:Q", alt.Tooltip("value:Q", format=".2f")])
     dates = pd.concat([table[["converting", f"date_{k}"]].drop_duplicates().set_axis(["converting", "step"], axis=1).assign(words=f"{k}-after-query is there") for k in (1, 2)])
     marks = alt.Chart(dates.dropna()).transform_filter("datum.converting == pick_converting").encode(x=x)

@@ -33,6 +33,9 @@ following the label, label index at k = 2 from about 0 to about 1):
     of r with the label index, steps before both abilities are there left out.  All clearly positive: overlap tells which mechanism is
     used.  Around zero or of mixed sign: the way 2-after-query is answered changes and the overlap does not notice.
     Predicted: r stays where it is, as it does between finished models of both kinds.
+    Added when six finished models had been seen, before a converting one: the price c of one circuit for both tasks (`recall.methods`) is 0 in
+    the only one of them whose label index is about 1, and 0.3 or more in the others. If c, unlike r, tells the mechanism, it falls towards
+    0 in each model that converts.
     An edge starts to matter at the first step at which the larger of its exact effects on a task is ONSET or more.  If an ability were
     one mechanism put together at its date, the edges of its last circuit would start near that date; if it is built out of what
     is there, many of them start before.
@@ -76,7 +79,7 @@ MEASURED = ["edges", "faithfulness", "difference", "distance", "lost", "error", 
 CIRCUITS = [*KEYS, "corruption", "task", "draw", "circuit", *MEASURED, "complement", "complement_after", "gap", "essential", "other", "other_distance"]
 EDGES = ["run", "step", "corruption", "writer", "reader", "noising_1", "denoising_1", "noising_2", "denoising_2"]
 SHARED = ["overlap", "null", "inside", "inside_null", "ceiling", "inside_ceiling", "shared"]
-TRAINING = [*KEYS, "label_index", "error_1", "error_2", "date_1", "date_2", *SHARED, "edges_1", "edges_2", "circuit_1", "circuit_2"]
+TRAINING = [*KEYS, "label_index", "error_1", "error_2", "date_1", "date_2", *SHARED, "edges_1", "edges_2", "joint", "price", "circuit_1", "circuit_2"]
 # corruption -> (task, draws); `sync` before a task: on synchronised prompts, where the state tells nothing
 PLAN = {
     "whole-context": (("1-after", (1, 2)), ("2-after", (1, 2)), ("3-after", (1,)), ("far-after", (1,)), ("sync 2-after", (1,))),
@@ -165,11 +168,12 @@ def larger(effects: pd.DataFrame, task: str = "") -> pd.Series:
     return effects[[f"noising{task}", f"denoising{task}"]].abs().max(axis=1)
 
 
-def over_training(run: Run, scale: Scale = Scale(find=24), most: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
+def over_training(run: Run, scale: Scale = Scale(find=24), most: int = 8) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A model taken apart at up to `most` steps of which it has the weights (`followed`): whole context, 1- and 2-after-query, two draws.
 
     First table, one row per step: KEYS, label_index (of 2-after-query), error_1, error_2 (plain prompts), date_1, date_2 (step at which
-    the abilities emerged, nan if not; from the run's history), the columns of `overlaps`, edges_1, edges_2, circuit_1, circuit_2 (draw 1).
+    the abilities emerged, nan if not; from the run's history), the columns of `overlaps`, edges_1, edges_2, joint (edges of one circuit for
+    both), price, circuit_1, circuit_2 (draw 1).
     Second, every edge's effects, as `dissect`'s.
     """
     check("run", run.whole, "a finished run with its weights", run.name)
@@ -178,15 +182,24 @@ def over_training(run: Run, scale: Scale = Scale(find=24), most: int = 10) -> tu
     dates = {f"date_{k}": emergence(curve(run.history, k, 2)).date / config.training.batch_size for k in (1, 2)}
     for step in followed(run.steps, np.max([*dates.values()]), most):
         circuits, effects = dissect(run, step, scale, {"whole-context": PLAN["whole-context"][:2]})
-        row, predict = keys(run, step) | dates, build_model(config, run.weights(step)).predict
-        plain, misled = (table(predict, prompts, config.task, name).query("event == 'query'").set_index("k") for name in ("plain", "misdirected"))
+        row, model = keys(run, step) | dates, build_model(config, run.weights(step))
+        plain, misled = (table(model.predict, prompts, config.task, name).query("event == 'query'").set_index("k") for name in ("plain", "misdirected"))
         row |= {f"error_{k}": plain["mean"][k] for k in (1, 2)} | dict(label_index=misled.label_index[2])
         row |= next(iter(overlaps(circuits)[SHARED].to_dict("records")), {})
         for k in (1, 2):
             first = circuits[(circuits.task == f"{k}-after") & (circuits.draw == 1)].iloc[0]
             row |= {f"edges_{k}": first.edges, f"circuit_{k}": first.circuit}
+        if len(effects):
+            both = [Patcher(model, pair(config.task, f"{k}-after", "whole-context", SEEDS[1], scale.find)) for k in (1, 2)]
+            joint = int(eliminate(both, np.maximum(larger(effects, "_1"), larger(effects, "_2")), DISTANCE).sum())
+            row |= dict(joint=joint, price=price(joint, row["edges_1"], row["edges_2"]))
         rows.append(row), edges.append(effects)
     return pd.DataFrame(rows, columns=TRAINING), pd.concat(edges, ignore_index=True)
+
+
+def price(joint: int, first: int, second: int) -> float:
+    """What one circuit for two tasks costs: 0 where it is no larger than the larger of their own, 1 where it is as large as both together."""
+    return (joint - max(first, second)) / min(first, second)
 
 
 def followed(steps: list[int], date: float, most: int) -> list[int]:

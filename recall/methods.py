@@ -23,6 +23,7 @@ Written down before these tables (of one model, n = 3, seed 0, 1-after-query, ov
                 prompts: that the unrewarded circuits differ is a choice among equals.  Overlap that does not rise, or only at a
                 price: the tasks need edges of their own.
     Predicted: c inside [LOW, HIGH]: they share the haystack's reading and part at the query.
+    Added when six models had been seen: rank correlation of c with the label index of 2-after-query, as for r in `recall.dissect`.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def prices(methods: pd.DataFrame) -> pd.DataFrame:
     for values, group in methods.groupby(KEYS, sort=False):
         edges = group.set_index(["method", "task"]).edges
         first, second, joint = edges["reference", TASKS[0]], edges["reference", TASKS[1]], edges["joint", TASKS[0]]
-        rows.append(dict(zip(KEYS, values)) | dict(first=first, second=second, joint=joint, price=(joint - max(first, second)) / min(first, second)))
+        rows.append(dict(zip(KEYS, values)) | dict(first=first, second=second, joint=joint, price=dissect.price(joint, first, second)))
     return pd.DataFrame(rows, columns=[*KEYS, "first", "second", "joint", "price"])
 
 

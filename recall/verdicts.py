@@ -399,11 +399,16 @@ def rewarded(compared: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def sharing(compared: pd.DataFrame) -> str:
-    """Whether one set of edges can serve both tasks, and what a reward for sharing changes, in words."""
+def sharing(compared: pd.DataFrame, index: dict[str, float]) -> str:
+    """Whether one set of edges can serve both tasks, and what a reward for sharing changes, in words.  index: label index by run."""
     lines, prices = [], methods.prices(compared)
     lines.append(f"* **One circuit for both tasks** has {prices.joint.mean():.0f} edges where 1-after-query alone has {prices['first'].mean():.0f} and 2-after-query {prices.second.mean():.0f} "
                  f"(means of {_models(prices)}): the price c is {_mean(prices.price)}. Can one set of edges serve both? By the rule: *{methods.verdict(prices)}*.")
+    rho, low, high = dissect.rises(prices.run.map(index), prices.price)
+    if not math.isnan(rho):
+        last = prices.loc[prices.run.map(index).idxmax()]
+        lines.append(f"* **The price and the label**: rank correlation of c with the label index {rho:.2f} ({low:.2f} to {high:.2f}), looked at when six of the models had been seen. In the model whose label index is highest "
+                     f"({index[last.run]:.2f}, n = {last.dimension}, seed {last.seed}) c is {last.price:.2f}, in the others {prices.price.drop(last.name).min():.2f} to {prices.price.drop(last.name).max():.2f}.")
     for method, other, words in (("rewarded", "reference", "Elimination that spares 1-after's edges"), ("pruned rewarded", "pruned", "Pruning that is paid for 1-after's edges, at equal size,")):
         change = {column: _signed(methods.differences(compared, column, method, other, "2-after")) for column in ("with_first", "edges", "distance")}
         lines.append(f"* **{words}** changes the overlap of 2-after's circuit with 1-after's by {change['with_first']}, its edges by {change['edges']}, its distance on fresh prompts by {change['distance']}.")
@@ -428,7 +433,7 @@ def converted(training: pd.DataFrame) -> str:
         rho = able[["shared", "label_index"]].corr("spearman").iloc[0, 1]
         rho = "not defined, one of them stands still" if math.isnan(rho) else f"{rho:+.2f} over {len(able)} steps"
         lines.append(f"* **{name}**: from step {first.step:,} to {last.step:,} the label index of 2-after-query goes from {first.label_index:.2f} to {last.label_index:.2f}, the shared part r "
-                     f"from {first.shared:.2f} to {last.shared:.2f} (between {able.shared.min():.2f} and {able.shared.max():.2f}); rank correlation {rho}.")
+                     f"from {first.shared:.2f} to {last.shared:.2f} (between {able.shared.min():.2f} and {able.shared.max():.2f}); rank correlation {rho}. The price of one circuit for both goes from {first.price:.2f} to {last.price:.2f}.")
     return "\n".join(lines)
 
 

@@ -231,7 +231,7 @@ def test_committed_circuits_are_those_of_the_tables():
     onsets = dissect.onsets(training, found["circuit_edges_over_training"])
     moved = rows.assign(model=rows.run.map(found.models)).dropna(subset=["model"])
     assert list(outputs(notebook, "text/markdown")) == [
-        verdicts.weights(found.circuits, found.index), verdicts.sharing(dissect.declared(compared)), verdicts.converted(training), verdicts.begun(onsets),
+        verdicts.weights(found.circuits, found.index), verdicts.sharing(dissect.declared(compared), found.index), verdicts.converted(training), verdicts.begun(onsets),
         verdicts.dissociated(dissect.declared(found["circuit_removals"])), verdicts.agreement(compared), verdicts.traced(moved), verdicts.paired(dissect.declared(found["circuit_pairs"]))]
     assert bodies(notebook) == [made(each) for each in (
         verdicts.overlapped(found.circuits), verdicts.by_size(dissect.by_size(found.edges)), verdicts.between_tasks(dissect.between_tasks(found.circuits)),
@@ -255,14 +255,14 @@ def test_circuits_chapter_takes_a_run_apart(tmp_path, monkeypatch):
     """A run of another dimension, head count and depth, by its folder: every table and figure is that model's."""
     monkeypatch.setattr(training, "FINAL_HAYSTACKS", 2)
     monkeypatch.setattr(training, "FINAL_TRACES", 3)
-    plain = replace(preset("fast-0", 4, 3, seed=3, steps=91, batch_size=4, evaluate_every=30), evaluation=EvaluationConfig(systems=(1, 2), haystacks=2, traces=3))
+    plain = replace(preset("fast-0", 4, 3, seed=3, steps=20, batch_size=4, evaluate_every=10), evaluation=EvaluationConfig(systems=(1, 2), haystacks=2, traces=3))
     config = vary(plain, "custom", model=dict(n_layer=2, n_head=2, n_embd=16, zero_init=False))
     run = training.train(config, tmp_path / config.name)
     execute(SOURCES["07_in_the_weights"], tmp_path / "taken.ipynb", dict(run=str(run.folder), haystacks=3, steps=3))
     notebook = nbformat.read(tmp_path / "taken.ipynb", 4)
     graph, _, _, over_training, _ = embedded(notebook, "recall-figure")
     words = f"{summary.kind(run)}, n = 4, seed 3"
-    assert options(graph, "pick_model") == [words] and options(over_training, "pick_step") == [64, 76, 91]
+    assert options(graph, "pick_model") == [words] and options(over_training, "pick_step") == [20]
     writers = {row["writer"] for data in graph["datasets"].values() for row in data if "writer" in row}
     assert {"h.1.attn.1", "h.1.mlp"} <= writers and not any(name.startswith("h.2") or name.startswith("h.0.attn.2") for name in writers)
     assert "1 of 1" in next(iter(bodies(notebook))) and "nan" not in " ".join(bodies(notebook))

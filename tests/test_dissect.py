@@ -194,6 +194,7 @@ def test_a_model_followed_over_training(small, found):
     last = dissect.overlaps(dissect.dissect(small, scale=SMALL, plan={"whole-context": dissect.PLAN["whole-context"][:2]})[0]).iloc[0]
     assert training.overlap.iloc[-1] == last.overlap and training.ceiling.iloc[-1] == last.ceiling
     assert (training[["error_1", "error_2"]] > 0).all(axis=None)
+    assert (training.joint >= training[["edges_1", "edges_2"]].min(axis=1)).all() and training.price.notna().all()
     drawn = dissect.graph_over_training(training, edges, {small.name: "x"})
     assert set(drawn.step) == {64, 76, 91} and len(drawn) == 3 * int(Graph(2, 2).carrying.sum())
 
@@ -236,8 +237,8 @@ def test_price_of_one_circuit_for_both(joint, verdict):
     table = compared(40, 60, joint)
     prices = methods.prices(table)
     assert prices.price.iloc[0] == (joint - 60) / 40 and methods.verdict(prices) == verdict
-    words = verdicts.sharing(table)
-    assert f"By the rule: *{verdict}*" in words and "with 1-after's by +0.30 (+0.30 to +0.30), its edges by +0.00" in words
+    words = verdicts.sharing(table, {f"m{i}": i / 10 for i in range(6)})
+    assert "label index is highest (0.50, n = 5, seed 5)" in words and f"By the rule: *{verdict}*" in words and "with 1-after's by +0.30 (+0.30 to +0.30), its edges by +0.00" in words
     assert methods.verdict(prices[:4]) == "undecided"
 
 
@@ -261,9 +262,10 @@ def test_a_task_that_needs_edges_of_its_own():
 
 
 def test_a_converting_model_in_words():
-    table = pd.DataFrame([dict(run="a", dimension=3, seed=7, step=step, label_index=index, shared=shared, date_1=150, date_2=90)
+    table = pd.DataFrame([dict(run="a", dimension=3, seed=7, step=step, label_index=index, shared=shared, price=1 - shared, date_1=150, date_2=90)
                           for step, index, shared in ((100, 0.5, 0.9), (200, 0.1, 0.2), (300, 0.5, 0.3), (400, 0.9, 0.4))])
     assert "from step 200 to 400 the label index of 2-after-query goes from 0.10 to 0.90, the shared part r from 0.20 to 0.40" in verdicts.converted(table)
+    assert "price of one circuit for both goes from 0.80 to 0.60" in verdicts.converted(table)
     assert "+1.00 over 3 steps" in verdicts.converted(table) and "nothing to follow" in verdicts.converted(table.assign(date_1=math.nan))
 
 
