@@ -361,7 +361,7 @@ def verdict(shared) -> str:
 def rises(index, shared, draws: int = 2000) -> tuple[float, float, float]:
     """Spearman's correlation of the shared part with the label index over models, and its 95 % bootstrap interval over models."""
     both = pd.DataFrame(dict(index=np.asarray(index), shared=np.asarray(shared))).dropna().to_numpy()
-    if len(both) < LEAST:
+    if len(both) < LEAST or not np.ptp(both, axis=0).all():  # what stands still has no rank
         return math.nan, math.nan, math.nan
     rng = np.random.default_rng(0)
     samples = (both[rng.integers(len(both), size=len(both))] for _ in range(draws))
