@@ -413,13 +413,13 @@ def circuit_graph(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     scenes, lines = table[list(start)].drop_duplicates(ignore_index=True), table[["writer", "reader", "x", "y", "x2", "y2"]].drop_duplicates(["writer", "reader"])
     rows = table[(table.circuit != "neither") | (table[["first", "second"]].abs().max(axis=1) >= LEAST_EFFECT)].merge(scenes.assign(scene=scenes.index)).merge(
         lines[["writer", "reader"]].assign(edge=range(len(lines))))[["scene", "edge", "first", "second", "circuit"]].round({"first": 3, "second": 3})
-    rows["circuit"] = rows.circuit.map(PARTS.index)
+    rows["part"] = rows.pop("circuit").map(PARTS.index)  # under a name of its own: a field that overwrites itself is read twice when a list changes
     data = alt.InlineData(values=rows.to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse={column: "number" for column in rows}))
     base = alt.Chart(data).transform_lookup("scene", from_=alt.LookupData(scenes.assign(scene=scenes.index), "scene", list(start)))
     for condition in _chosen(start):
         base = base.transform_filter(condition)
     base = base.transform_lookup("edge", from_=alt.LookupData(lines.assign(edge=range(len(lines))), "edge", list(lines)))
-    edges = base.transform_calculate(effect="max(abs(datum.first), abs(datum.second))", circuit=f"{PARTS}[datum.circuit]").transform_filter(
+    edges = base.transform_calculate(effect="max(abs(datum.first), abs(datum.second))", circuit=f"{PARTS}[datum.part]").transform_filter(
         "datum.effect >= pick_effect && (pick_edges == 'by their effect alone' || pick_edges == 'in both circuits' && datum.circuit == 'both'"
         " || pick_edges == 'in a circuit' && datum.circuit != 'neither')").mark_rule(opacity=0.75).encode(
         x=alt.X("x:Q", axis=None, scale=alt.Scale(zero=False, nice=False, padding=18)), y=alt.Y("y:Q", axis=None, scale=alt.Scale(zero=False, padding=14)), x2="x2:Q", y2="y2:Q",
@@ -432,7 +432,7 @@ def circuit_graph(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     dots = alt.Chart(nodes).mark_circle(size=55, color=GREY, opacity=1).encode(x="x:Q", y="y:Q", tooltip="node:N")
     named = nodes[nodes.node.isin(lines.writer) & ~nodes.duplicated("node") | (nodes.node == "read_out")]  # readers say their name when pointed at
     words = alt.Chart(named).mark_text(fontSize=11, dy=-10).encode(x="x:Q", y="y:Q", text="words:N")
-    missing = _missing(table, start, "nothing to draw for this choice: see the caption")
+    missing = _missing(table, start, lambda row: f"{', '.join(str(getattr(row, name)) for name in start if name not in ('model', 'tasks'))}: see the caption")
     return themed(alt.layer(edges, dots, words, missing).add_params(*pickers, shown, least), 460)
 
 

@@ -394,7 +394,7 @@ def rewarded(compared: pd.DataFrame) -> pd.DataFrame:
     rows, second = [], compared[compared.task == "2-after"]
     for method in ("reference", "rewarded", "pruned", "pruned rewarded", "joint"):
         group = second[second.method == method]
-        rows.append({"circuit of 2-after-query": NAMES[method], "edges": _cell(group.edges, 0), "overlap with 1-after's": _cell(group.with_first),
+        rows.append({"circuit of 2-after-query": NAMES[method].replace(", ", ",<br>"), "edges": _cell(group.edges, 0), "overlap": _cell(group.with_first),
                      "chance": "–" if group.with_first_null.isna().all() else f"{group.with_first_null.mean():.2f}", "faithfulness": _cell(group.faithfulness), "distance": _cell(group.distance)})
     return pd.DataFrame(rows)
 
@@ -457,14 +457,14 @@ def looked(heads: pd.DataFrame) -> pd.DataFrame:
     rows, models = [], heads.run.nunique()
     for (task, landmark), group in heads[(heads.attention >= roles.LOOKS) & (heads.cost_here >= roles.COSTS)].groupby(["task", "landmark"], sort=False):
         best = group.loc[group.groupby("run").cost_here.idxmax()]
-        rows.append({"task": f"{task}-query", "looks at": landmark, "models": f"{best.run.nunique()} of {models}", "heads each": f"{len(group) / best.run.nunique():.1f}",
-                     "layers": ", ".join(map(str, sorted(group.layer.unique()))), "attention": _cell(best.attention), "cost on that row": _cell(best.cost_here), "cost on all rows": _cell(best.cost)})
+        rows.append({"task": task, "looks at": landmark.replace(" ", "<br>", 1), "models": f"{best.run.nunique()} of {models}", "heads": f"{len(group) / best.run.nunique():.1f}",
+                     "layers": ", ".join(map(str, sorted(group.layer.unique()))), "attention": _cell(best.attention), "cost there": _cell(best.cost_here), "anywhere": _cell(best.cost)})
     return pd.DataFrame(rows or [{"task": "–"}]).sort_values("task", kind="stable")
 
 
 def removed(table: pd.DataFrame) -> pd.DataFrame:
     """What is kept of each task without a circuit or a part of it, and without as many random edges."""
-    rows, words = [], {"": "circuit of {}", " only": "… but for the other's edges", " first draw only": "… but for its second draw's edges"}
+    rows, words = [], {"": "circuit of<br>{}", " only": "… but for<br>the other's", " first draw only": "… but for its<br>second draw's"}
     for task in ("1-after", "2-after"):
         for part, called in words.items():
             row = {"without": called.format(f"{task}-query"), "edges": _cell(table[table.removed == task + part].edges, 0)}

@@ -11,8 +11,10 @@ from hypothesis import given, settings, strategies as st
 
 from recall import charts, dissect, findings, methods, runs, verdicts
 from recall.__main__ import main
-from recall.circuits import Graph
-from recall.settings import vary
+from recall.circuits import Graph, Patcher
+from recall.faithfulness import eliminate
+from recall.settings import from_json, vary
+from recall.training import trained_model
 
 GRAPH = Graph(3, 4)
 
@@ -179,13 +181,22 @@ def test_every_part_of_the_findings(small, found):
     assert len(heads) == 2 * 2 * 2 and heads.attention.between(0, 1).all() and len(rows) == 2 * 2 * 5 * 2 and len(pairs) == 2 * 66
     top = heads[heads.layer == 1]
     assert np.allclose(top.cost, top.cost_here, atol=1e-5)  # only the last row of the last layer is read
+    assert not np.allclose(*heads[heads.layer == 0][["cost", "cost_here"]].to_numpy().T, atol=1e-5)
     assert set(removals.removed) == {f"{random}{task}{only}" for random in ("", "random, as ") for task in ("1-after", "2-after") for only in ("", " only", " first draw only")}
     assert (removals.edges <= carrying).all()
 
 
-def test_rewarded_elimination_spares_the_others_edges(found):
-    second = found["circuit_methods"].set_index(["task", "method"]).loc["2-after"]
-    assert second.with_first["rewarded"] >= second.with_first["reference"]
+def test_rewarded_elimination_tries_the_others_edges_last(small, found):
+    """The same circuit from places in a list: what the other task's circuit has not comes first, then by effect."""
+    by = found["circuit_methods"].set_index(["task", "method"])
+    edges = found["circuit_edges"].query("corruption == 'whole-context'")
+    spared, effect = dissect.read(by.circuit["1-after", "reference"]), edges[["noising_2", "denoising_2"]].abs().max(axis=1).tolist()
+    order = sorted(range(len(effect)), key=lambda i: (spared[i].item(), effect[i]))
+    config = from_json(small.config)
+    patcher = Patcher(trained_model(small), dissect.pair(config.task, "2-after", "whole-context", dissect.SEEDS[1], SMALL.find))
+    again = eliminate(patcher, np.argsort(order) + 1.0, dissect.DISTANCE)
+    assert dissect.written(again) == by.circuit["2-after", "rewarded"]
+    assert by.with_first["2-after", "rewarded"] >= by.with_first["2-after", "reference"]
 
 
 def test_a_model_followed_over_training(small, found):
