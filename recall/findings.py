@@ -7,6 +7,8 @@
     training   dissect     circuits_over_training, circuit_edges_over_training
 
 `python -m recall dissect RUN ... --parts circuits methods` makes the tables of some parts for some runs; the rows of other runs stay.
+The committed ones: `circuits methods roles` of the `fast-0` runs of data/runs with 4 labels, and `training` of runs of data/atlas that convert
+when both abilities are there, trained again for their checkpoints (python -m recall train --config data/atlas/NAME/config.json --out FOLDER).
 """
 
 from __future__ import annotations
