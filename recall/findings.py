@@ -8,7 +8,8 @@
 
 `python -m recall dissect RUN ... --parts circuits methods` makes the tables of some parts for some runs; the rows of other runs stay.
 The committed ones: `circuits methods roles` of the `fast-0` runs of data/runs with 4 labels, and `training` of runs of data/atlas that convert
-when both abilities are there, trained again for their checkpoints (python -m recall train --config data/atlas/NAME/config.json --out FOLDER).
+when both abilities are there, trained again for their checkpoints (python -m recall train --config data/atlas/NAME/config.json --out FOLDER); that of n = 4
+by dissect.over_training(run, Scale(find=16, test=64), most=7), to save time.
 """
 
 from __future__ import annotations

@@ -422,7 +422,7 @@ def _signed(values) -> str:
 
 def converted(training: pd.DataFrame) -> str:
     """The natural experiment in each model that was followed: from the first step at which both abilities are there to the last."""
-    lines = []
+    lines, rising = [], []
     for run, group in training.groupby("run", sort=False):
         able = group[group.step >= max(group.date_1.iloc[0], group.date_2.iloc[0])].dropna(subset=["label_index", "shared"])
         name = f"n = {group.dimension.iloc[0]}, seed {group.seed.iloc[0]}"
@@ -431,9 +431,15 @@ def converted(training: pd.DataFrame) -> str:
             continue
         first, last = able.iloc[0], able.iloc[-1]
         rho = able[["shared", "label_index"]].corr("spearman").iloc[0, 1]
+        rising.append(rho > 0)
         rho = "not defined, one of them stands still" if math.isnan(rho) else f"{rho:+.2f} over {len(able)} steps"
         lines.append(f"* **{name}**: from step {first.step:,} to {last.step:,} the label index of 2-after-query goes from {first.label_index:.2f} to {last.label_index:.2f}, the shared part r "
                      f"from {first.shared:.2f} to {last.shared:.2f} (between {able.shared.min():.2f} and {able.shared.max():.2f}); rank correlation {rho}. The price of one circuit for both goes from {first.price:.2f} to {last.price:.2f}.")
+    if rising:
+        lines.append(f"* **By the rule**: r rises with the label index in {sum(rising)} of the {len(rising)} that could be followed" + (
+            ": overlap tells which mechanism is used." if all(rising) and len(rising) >= dissect.LEAST else
+            ", too few models and steps to say more than that the prediction, that it stays, does not hold in " + ("it." if len(rising) == 1 else "them.") if all(rising) else
+            ": overlap does not tell which mechanism is used."))
     return "\n".join(lines)
 
 

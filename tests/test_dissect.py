@@ -277,6 +277,10 @@ def test_a_converting_model_in_words():
                           for step, index, shared in ((100, 0.5, 0.9), (200, 0.1, 0.2), (300, 0.5, 0.3), (400, 0.9, 0.4))])
     assert "from step 200 to 400 the label index of 2-after-query goes from 0.10 to 0.90, the shared part r from 0.20 to 0.40" in verdicts.converted(table)
     assert "price of one circuit for both goes from 0.80 to 0.60" in verdicts.converted(table)
+    assert "in 1 of the 1 that could be followed, too few" in verdicts.converted(table)
+    both = pd.concat([table, table.assign(run="b", shared=-table.shared)])
+    assert "in 1 of the 2 that could be followed: overlap does not tell" in verdicts.converted(both)
+    assert "in 5 of the 5 that could be followed: overlap tells which" in verdicts.converted(pd.concat([table.assign(run=run) for run in "abcde"]))
     assert "+1.00 over 3 steps" in verdicts.converted(table) and "nothing to follow" in verdicts.converted(table.assign(date_1=math.nan))
 
 
