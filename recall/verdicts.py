@@ -305,13 +305,13 @@ def overlapped(circuits: pd.DataFrame) -> pd.DataFrame:
     rows = []
     all_models = circuits.run.nunique()
     for corruption, group in dissect.overlaps(circuits).groupby("corruption", sort=False):
-        rows.append({"corruption": corruption, "verdict": dissect.verdict(group.shared), "models": f"{len(group)} of {all_models}", "shared part r": _cell(group.shared),
-                     "in both of either": _cell(group.overlap), "chance": f"{group.null.mean():.2f}", "same task twice": f"{group.ceiling.mean():.2f}",
-                     "in both of the smaller": _cell(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
+        rows.append({"corruption": corruption, "verdict": dissect.verdict(group.shared), "models": f"{len(group)} of {all_models}", "r": _cell(group.shared),
+                     "overlap": _cell(group.overlap), "chance": f"{group.null.mean():.2f}", "twice": f"{group.ceiling.mean():.2f}",
+                     "of the smaller": _cell(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
     group = dissect.across(circuits)
-    rows.append({"corruption": "label and state", "verdict": "–", "models": f"{len(group)} of {all_models}", "shared part r": "–",
-                 "in both of either": _cell(group.overlap), "chance": f"{group.null.mean():.2f}", "same task twice": "–",
-                 "in both of the smaller": _cell(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
+    rows.append({"corruption": "label and state", "verdict": "–", "models": f"{len(group)} of {all_models}", "r": "–",
+                 "overlap": _cell(group.overlap), "chance": f"{group.null.mean():.2f}", "twice": "–",
+                 "of the smaller": _cell(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
     return pd.DataFrame(rows)
 
 
@@ -322,9 +322,9 @@ def swapped(circuits: pd.DataFrame) -> pd.DataFrame:
     both = circuits[circuits.task.isin(["1-after", "2-after"]) & (circuits.draw == 1)]
     for (corruption, task), group in both.groupby(["corruption", "task"], sort=False):
         found = group[group.circuit.notna() & (group.circuit != "")]
-        rows.append({"corruption": corruption, "circuit of": f"{task}-query", "models": f"{len(found)} of {len(group)}", "moved": f"{group.difference.median():.3f}",
-                     "edges": _cell(found.edges, 0), "own task": _cell(found.faithfulness), "other task": _cell(found.other),
-                     "kept by the rest": _cell(found.complement), "needed edges": _cell(found.essential)})
+        rows.append({"corruption": corruption, "circuit of": task, "models": f"{len(found)} of {len(group)}", "moved": f"{group.difference.median():.2f}",
+                     "edges": _cell(found.edges, 0), "own": _cell(found.faithfulness), "other": _cell(found.other),
+                     "rest": _cell(found.complement), "needed": _cell(found.essential)})
     return pd.DataFrame(rows)
 
 
@@ -452,7 +452,7 @@ def begun(onsets: pd.DataFrame) -> str:
             lines.append(f"* **{task}-query**: no edge alone carries {dissect.ONSET:.0%} of it, or its ability has no date.")
             continue
         before = (there.onset < there.date).mean()
-        lines.append(f"* **{task}-query** (date {there.date.min():,.0f} to {there.date.max():,.0f} in {_models(there.run.unique())}): {len(there)} of the {len(group)} edges of its last circuits carry {dissect.ONSET:.0%} "
+        lines.append(f"* **{task}-query** ({'date' if there.date.nunique() == 1 else 'dates'} {' and '.join(f'{date:,.0f}' for date in there.date.unique())}): {len(there)} of the {len(group)} edges of its last circuits carry {dissect.ONSET:.0%} "
                      f"alone at some step; {before:.0%} of these do so before the ability's date. Onsets: median step {there.onset.median():,.0f}, middle half {there.onset.quantile(0.25):,.0f} to {there.onset.quantile(0.75):,.0f}.")
     return "\n".join(lines)
 
@@ -470,7 +470,7 @@ def looked(heads: pd.DataFrame) -> pd.DataFrame:
 
 def removed(table: pd.DataFrame) -> pd.DataFrame:
     """What is kept of each task without a circuit or a part of it, and without as many random edges."""
-    rows, words = [], {"": "circuit of<br>{}", " only": "… but for<br>the other's", " first draw only": "… but for its<br>second draw's"}
+    rows, words = [], {"": "circuit of<br>{}", " only": "… what the<br>other has not", " first draw only": "… what its second<br>draw has not"}
     for task in ("1-after", "2-after"):
         for part, called in words.items():
             row = {"without": called.format(f"{task}-query"), "edges": _cell(table[table.removed == task + part].edges, 0)}
