@@ -36,6 +36,7 @@ following the label, label index at k = 2 from about 0 to about 1):
     Added when six finished models had been seen, before a converting one: the price c of one circuit for both tasks (`recall.methods`) is 0 in
     the only one of them whose label index is about 1, and 0.3 or more in the others. If c, unlike r, tells the mechanism, it falls towards
     0 in each model that converts.
+    Added when both converting models had been seen: *clearly* positive is a correlation that at most one in twenty orders of the steps reaches.
     An edge starts to matter at the first step at which the larger of its exact effects on a task is ONSET or more.  If an ability were
     one mechanism put together at its date, the edges of its last circuit would start near that date; if it is built out of what
     is there, many of them start before.
@@ -43,6 +44,7 @@ following the label, label index at k = 2 from about 0 to about 1):
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -367,6 +369,15 @@ def rises(index, shared, draws: int = 2000) -> tuple[float, float, float]:
     samples = (both[rng.integers(len(both), size=len(both))] for _ in range(draws))
     again = [stats.spearmanr(*sample.T).statistic for sample in samples if np.ptp(sample, axis=0).all()]  # one model over and over has no rank
     return float(stats.spearmanr(*both.T).statistic), *(float(v) for v in np.quantile(again, [0.025, 0.975]))
+
+
+def climbs(index, shared) -> tuple[float, float]:
+    """Spearman's correlation over a model's steps, and the share of all orders of the steps that reach it; nan where one stands still."""
+    rho = lambda values: float(stats.spearmanr(index, values).statistic)
+    if not np.ptp(index) or not np.ptp(shared):
+        return math.nan, math.nan
+    found = rho(shared)
+    return found, float(np.mean([rho(order) >= found - 1e-12 for order in itertools.permutations(shared)]))
 
 
 # --- what chapter 7 draws -----------------------------------------------------------------------------------------------

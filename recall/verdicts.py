@@ -430,16 +430,15 @@ def converted(training: pd.DataFrame) -> str:
             lines.append(f"* **{name}**: fewer than three steps with both abilities: nothing to follow.")
             continue
         first, last = able.iloc[0], able.iloc[-1]
-        rho = able[["shared", "label_index"]].corr("spearman").iloc[0, 1]
-        rising.append(rho > 0)
-        rho = "not defined, one of them stands still" if math.isnan(rho) else f"{rho:+.2f} over {len(able)} steps"
+        rho, chance = dissect.climbs(able.label_index.to_numpy(), able.shared.to_numpy())
+        rising.append(chance <= 0.05)
+        rho = "not defined, one of them stands still" if math.isnan(rho) else f"{rho:+.2f} over {len(able)} steps, reached by {chance:.0%} of all orders"
         lines.append(f"* **{name}**: from step {first.step:,} to {last.step:,} the label index of 2-after-query goes from {first.label_index:.2f} to {last.label_index:.2f}, the shared part r "
                      f"from {first.shared:.2f} to {last.shared:.2f} (between {able.shared.min():.2f} and {able.shared.max():.2f}); rank correlation {rho}. The price of one circuit for both goes from {first.price:.2f} to {last.price:.2f}.")
     if rising:
-        lines.append(f"* **By the rule**: r rises with the label index in {sum(rising)} of the {len(rising)} that could be followed" + (
-            ": overlap tells which mechanism is used." if all(rising) and len(rising) >= dissect.LEAST else
-            ", too few models and steps to say more than that the prediction, that it stays, does not hold in " + ("it." if len(rising) == 1 else "them.") if all(rising) else
-            ": overlap does not tell which mechanism is used."))
+        ends = ("overlap does not tell which mechanism is used" if not all(rising) else "overlap tells which mechanism is used" if len(rising) >= dissect.LEAST
+                else "too few models to say more than that the prediction, that it stays, does not hold in " + ("it" if len(rising) == 1 else "them"))
+        lines.append(f"* **By the rule**: r clearly rises with the label index in {sum(rising)} of the {len(rising)} that could be followed: {ends}.")
     return "\n".join(lines)
 
 

@@ -274,14 +274,15 @@ def test_a_task_that_needs_edges_of_its_own():
 
 def test_a_converting_model_in_words():
     table = pd.DataFrame([dict(run="a", dimension=3, seed=7, step=step, label_index=index, shared=shared, price=1 - shared, date_1=150, date_2=90)
-                          for step, index, shared in ((100, 0.5, 0.9), (200, 0.1, 0.2), (300, 0.5, 0.3), (400, 0.9, 0.4))])
-    assert "from step 200 to 400 the label index of 2-after-query goes from 0.10 to 0.90, the shared part r from 0.20 to 0.40" in verdicts.converted(table)
-    assert "price of one circuit for both goes from 0.80 to 0.60" in verdicts.converted(table)
-    assert "in 1 of the 1 that could be followed, too few" in verdicts.converted(table)
-    both = pd.concat([table, table.assign(run="b", shared=-table.shared)])
+                          for step, index, shared in ((100, 0.5, 0.9), (200, 0.1, 0.2), (300, 0.5, 0.3), (400, 0.9, 0.4), (500, 0.95, 0.5))])
+    words = verdicts.converted(table)
+    assert "from step 200 to 500 the label index of 2-after-query goes from 0.10 to 0.95, the shared part r from 0.20 to 0.50" in words
+    assert "+1.00 over 4 steps, reached by 4% of all orders" in words and "price of one circuit for both goes from 0.80 to 0.50" in words
+    assert "clearly rises with the label index in 1 of the 1 that could be followed: too few" in words and "nothing to follow" in verdicts.converted(table.assign(date_1=math.nan))
+    both = pd.concat([table, table[table.step < 500].assign(run="b")])  # three steps in order are no surprise: one order of six
     assert "in 1 of the 2 that could be followed: overlap does not tell" in verdicts.converted(both)
     assert "in 5 of the 5 that could be followed: overlap tells which" in verdicts.converted(pd.concat([table.assign(run=run) for run in "abcde"]))
-    assert "+1.00 over 3 steps" in verdicts.converted(table) and "nothing to follow" in verdicts.converted(table.assign(date_1=math.nan))
+    assert dissect.climbs([1, 2, 3], [1, 2, 3]) == (pytest.approx(1), pytest.approx(1 / 6)) and all(map(math.isnan, dissect.climbs([1, 2, 3], [1, 1, 1])))
 
 
 def test_findings_of_a_run_and_the_committed(small):
