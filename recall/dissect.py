@@ -373,11 +373,11 @@ def rises(index, shared, draws: int = 2000) -> tuple[float, float, float]:
 
 def climbs(index, shared) -> tuple[float, float]:
     """Spearman's correlation over a model's steps, and the share of all orders of the steps that reach it; nan where one stands still."""
-    rho = lambda values: float(stats.spearmanr(index, values).statistic)
     if not np.ptp(index) or not np.ptp(shared):
         return math.nan, math.nan
-    found = rho(shared)
-    return found, float(np.mean([rho(order) >= found - 1e-12 for order in itertools.permutations(shared)]))
+    a, b = (ranks - ranks.mean() for ranks in map(stats.rankdata, (index, shared)))
+    reached = np.mean([a @ order >= a @ b - 1e-9 for order in itertools.permutations(b)])
+    return float(a @ b / math.sqrt((a @ a) * (b @ b))), float(reached)
 
 
 # --- what chapter 7 draws -----------------------------------------------------------------------------------------------
