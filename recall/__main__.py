@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import charts, circuits, claims, corruptions, dissect, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
+from recall import charts, circuits, claims, corruptions, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
 from recall.evaluation import table
 from recall.language import lexicon, pretrain, results, revisions
 from recall.language.prompts import PromptConfig
@@ -110,8 +110,9 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--forget", action="store_true", help="take each revision out of the hub's cache once it is scored")
     words.set_defaults(run=_language)
 
-    taken = commands.add_parser("dissect", help="every circuit of finished models that chapter 7 compares: about six minutes a model")
+    taken = commands.add_parser("dissect", help="finished models taken apart for chapter 7, into data/tables: up to ten minutes a model and part")
     taken.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
+    taken.add_argument("--parts", nargs="+", choices=findings.PARTS, default=["circuits"], help=f"of {', '.join(findings.PARTS)} (default: circuits)")
     taken.set_defaults(run=_dissect)
 
     for name, run, about in (
@@ -161,7 +162,7 @@ def _sweep(options):
 
 
 def _evaluate(options):
-    run = _run(options.RUN)
+    run = runs.opened(options.RUN)
     config = settings.from_json(run.config)
     prompts = needle_prompts(config.task, options.systems, haystacks=options.haystacks, traces=options.traces,
                              needle=options.needle, seed=options.seed)
@@ -169,12 +170,8 @@ def _evaluate(options):
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
-def _run(name: str) -> runs.Run:
-    return runs.open_run(Path(name)) if Path(name).is_dir() else runs.load(name)
-
-
 def _probe(options):
-    chosen = [_run(name) for name in options.RUN]
+    chosen = [runs.opened(name) for name in options.RUN]
     rows = probes.probe(chosen)
     runs.write_table("interventions", rows)
     runs.write_table("norm_gaps", probes.norm_gaps(chosen))
@@ -192,7 +189,7 @@ def _circuits(options):
     for field in ("edges", "steps"):
         value = getattr(options, field)
         check(field, value is None or options.method == "pruned", "left out but with --method pruned", value)
-    run = _run(options.RUN)
+    run = runs.opened(options.RUN)
     task, model = settings.from_json(run.config).task, training.trained_model(run)
     prompts = needle_prompts(task, options.systems, haystacks=options.haystacks, traces=options.traces,
                              needle=options.needle, seed=options.seed)
@@ -203,10 +200,12 @@ def _circuits(options):
 
 
 def _dissect(options):
-    found, effects = map(pd.concat, zip(*(dissect.dissect(_run(name)) for name in options.RUN)))
-    runs.write_table("circuits", found)
-    runs.write_table("circuit_edges", effects)
-    show(options, found.to_dict("records"), lambda rows: pd.DataFrame(rows).drop(columns=["run", "circuit"]))
+    rows = []
+    for run in map(runs.opened, options.RUN):
+        found = findings.find(run, options.parts, known=findings.committed(findings.PARTS["circuits"]))
+        findings.write(found)
+        rows += [dict(run=run.name, table=name, rows=len(frame)) for name, frame in found.items()]
+    show(options, rows, pd.DataFrame)
 
 
 def _pruned(model, pair, options):

@@ -434,22 +434,32 @@ def picture(chart: alt.TopLevelMixin, width: int = 720) -> bytes:
     return buffer.getvalue().encode()
 
 
-PARTS = ["neither", "1-after-query only", "2-after-query only", "both"]
+PARTS = ["neither", "the first task only", "the second task only", "both"]
+LEAST_EFFECT = 0.01  # of an edge in no circuit, to be drawn at all
 
 
 def circuit_graph(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
-    """Writers and readers of a model, and the edges that carry 1- and 2-after-query; the reader raises the least effect shown.
+    """Writers and readers of a model, and the edges that carry two tasks; the reader raises the least effect shown.
 
-    table: one row per edge: model, corruption, writer, reader, x, y (of the writer), x2, y2 (of the reader), first, second (what its
-    corruption alone costs the two predictions), circuit (one of PARTS).  start: model and corruption shown first.
+    table: one row per edge and scene: the columns of `start`, writer, reader, x, y (of the writer), x2, y2 (of the reader), first, second
+    (what its corruption alone costs 1- and 2-after-query), circuit (one of PARTS).  start: the scene shown first, a list for each of its
+    columns.
     """
-    pickers = [choice(name, f"{name} ", table[name].drop_duplicates().tolist(), start[name]) for name in ("model", "corruption")]
+    if table.empty:
+        return themed(alt.Chart(pd.DataFrame({"words": ["this corruption does not move both predictions of this model"]})).mark_text(fontSize=14).encode(text="words:N"), 200)
+    pickers = [choice(name, f"{name} ", table[name].drop_duplicates().tolist(), start[name]) for name in start]
     shown = choice("edges", "edges ", ["in a circuit", "in both circuits", "by their effect alone"], "in a circuit")
     least = alt.param(name="pick_effect", value=0, bind=alt.binding_range(min=0, max=0.5, step=0.01, name="least effect "))
-    data = alt.InlineData(values=table.round({"first": 3, "second": 3}).to_csv(index=False), format=alt.CsvDataFormat(
-        type="csv", parse={column: "number" for column in ("x", "y", "x2", "y2", "first", "second")}))
-    base = alt.Chart(data).transform_filter("datum.model == pick_model && datum.corruption == pick_corruption")
-    edges = base.transform_calculate(effect="max(abs(datum.first), abs(datum.second))").transform_filter(
+    scenes, lines = table[list(start)].drop_duplicates(ignore_index=True), table[["writer", "reader", "x", "y", "x2", "y2"]].drop_duplicates(["writer", "reader"])
+    rows = table[(table.circuit != "neither") | (table[["first", "second"]].abs().max(axis=1) >= LEAST_EFFECT)].merge(scenes.assign(scene=scenes.index)).merge(
+        lines[["writer", "reader"]].assign(edge=range(len(lines))))[["scene", "edge", "first", "second", "circuit"]].round({"first": 3, "second": 3})
+    rows["part"] = rows.pop("circuit").map(PARTS.index)  # under a name of its own: a field that overwrites itself is read twice when a list changes
+    data = alt.InlineData(values=rows.to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse={column: "number" for column in rows}))
+    base = alt.Chart(data).transform_lookup("scene", from_=alt.LookupData(scenes.assign(scene=scenes.index), "scene", list(start)))
+    for condition in _chosen(start):
+        base = base.transform_filter(condition)
+    base = base.transform_lookup("edge", from_=alt.LookupData(lines.assign(edge=range(len(lines))), "edge", list(lines)))
+    edges = base.transform_calculate(effect="max(abs(datum.first), abs(datum.second))", circuit=f"{PARTS}[datum.part]").transform_filter(
         "datum.effect >= pick_effect && (pick_edges == 'by their effect alone' || pick_edges == 'in both circuits' && datum.circuit == 'both'"
         " || pick_edges == 'in a circuit' && datum.circuit != 'neither')").mark_rule(opacity=0.75).encode(
         x=alt.X("x:Q", axis=None, scale=alt.Scale(zero=False, nice=False, padding=18)), y=alt.Y("y:Q", axis=None, scale=alt.Scale(zero=False, padding=14)), x2="x2:Q", y2="y2:Q",
@@ -457,13 +467,13 @@ def circuit_graph(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
         strokeDash=alt.StrokeDash("circuit:N", scale=alt.Scale(domain=PARTS, range=[[1, 3], [1, 0], [6, 3], [1, 0]]), legend=None),
         strokeWidth=alt.StrokeWidth("effect:Q", scale=alt.Scale(domain=[0, 0.5], range=[0.8, 7], clamp=True), legend=None),
         tooltip=["writer:N", "reader:N", alt.Tooltip("first:Q", title="cost to 1-after", format=".3f"), alt.Tooltip("second:Q", title="cost to 2-after", format=".3f"), "circuit:N"])
-    nodes = pd.concat([table[["writer", "x", "y"]].set_axis(["node", "x", "y"], axis=1),
-                       table[["reader", "x2", "y2"]].set_axis(["node", "x", "y"], axis=1)]).drop_duplicates()
+    nodes = pd.concat([lines[["writer", "x", "y"]].set_axis(["node", "x", "y"], axis=1), lines[["reader", "x2", "y2"]].set_axis(["node", "x", "y"], axis=1)]).drop_duplicates()
     nodes["words"] = nodes.node.str.replace("h.", "", regex=False).str.replace("attn.", "", regex=False).str.replace("_", "-")
     dots = alt.Chart(nodes).mark_circle(size=55, color=GREY, opacity=1).encode(x="x:Q", y="y:Q", tooltip="node:N")
-    named = nodes[nodes.node.isin(table.writer) & ~nodes.duplicated("node") | (nodes.node == "read_out")]  # readers say their name when pointed at
+    named = nodes[nodes.node.isin(lines.writer) & ~nodes.duplicated("node") | (nodes.node == "read_out")]  # readers say their name when pointed at
     words = alt.Chart(named).mark_text(fontSize=11, dy=-10).encode(x="x:Q", y="y:Q", text="words:N")
-    return themed(alt.layer(edges, dots, words, _missing(table, start, lambda row: f"{row.corruption} does not move both predictions of this model")).add_params(*pickers, shown, least), 460)
+    missing = _missing(table, start, lambda row: f"{', '.join(str(getattr(row, name)) for name in start if name not in ('model', 'tasks'))}: see the caption")
+    return themed(alt.layer(edges, dots, words, missing).add_params(*pickers, shown, least), 460)
 
 
 def shared_by_kind(table: pd.DataFrame) -> alt.TopLevelMixin:
@@ -475,18 +485,38 @@ def shared_by_kind(table: pd.DataFrame) -> alt.TopLevelMixin:
     tips = ["run", "overlap", "null", "ceiling"]
     bars = base.mark_rule(strokeWidth=5, opacity=0.3, color=GREY).encode(y=alt.Y("null:Q", title="edges in both circuits / edges in either", scale=alt.Scale(domain=[0, 1])), y2="ceiling:Q", tooltip=tips)
     points = base.mark_point(filled=True, size=90, opacity=1, color=PURPLE).encode(
-        y="overlap:Q", tooltip=tips, shape=alt.Shape("dimension:N", scale=alt.Scale(domain=[3, 5], range=["square", "circle"]), legend=alt.Legend(title="n")))
+        y="overlap:Q", tooltip=tips, shape=alt.Shape("dimension:N", legend=alt.Legend(title="n")))
     return themed((bars + points).add_params(pick), 280)
 
 
 def traced(table: pd.DataFrame) -> alt.TopLevelMixin:
-    """Share of the prediction that moves with one row of the prompt.  Columns model, task, layer, landmark, lost."""
-    pick = choice("traced", "model ", table.model.drop_duplicates().tolist(), table.model.iloc[0])
+    """Share of the prediction that moves with one row of the prompt.  Columns model, corruption, task, layer, landmark, lost."""
+    pickers = [choice(f"traced_{name}", words, table[name].drop_duplicates().tolist(), table[name].iloc[0]) for name, words in (("model", "model "), ("corruption", "the row comes from "))]
     table = table.assign(column=table.task + ", layer " + table.layer.astype(str)).round({"lost": 3})
-    base = alt.Chart(table).transform_filter("datum.model == pick_traced").encode(
+    base = alt.Chart(table).transform_filter("datum.model == pick_traced_model && datum.corruption == pick_traced_corruption").encode(
         x=alt.X("column:O", sort=table.column.drop_duplicates().tolist(), title=None, axis=alt.Axis(labelAngle=-35)),
         y=alt.Y("landmark:N", sort=table.landmark.drop_duplicates().tolist(), title=None))
     cells = base.mark_rect(stroke="white").encode(color=alt.Color("lost:Q", scale=alt.Scale(domain=[0, 1], range=["#f3f3f3", LOOK_UP], clamp=True), legend=None),
                                                   tooltip=["task", "landmark", "layer", "lost"])
     words = base.mark_text(fill="black", fontSize=12).encode(text=alt.Text("lost:Q", format=".2f"))
-    return themed((cells + words).add_params(pick), 260)
+    return themed((cells + words).add_params(*pickers), 260)
+
+
+def converting(table: pd.DataFrame) -> alt.TopLevelMixin:
+    """Shared part r, price c and label index over training, with the dates of both abilities.
+
+    table: `dissect.over_training` of several models, with `converting`, what the page calls each of them."""
+    pick = choice("converting", "converting ", table.converting.drop_duplicates().tolist(), table.converting.iloc[0])
+    lines = {"shared": "shared part r of the circuits", "price": "price c of one circuit for both", "label_index": "label index of 2-after-query"}
+    key = alt.Scale(domain=[*lines.values()], range=[PURPLE, CONTINUE, LOOK_UP])
+    x = alt.X("step:Q", title="training step (logarithmic)", scale=alt.Scale(type="log", nice=False))
+    base = alt.Chart(table[["converting", "step", *lines]].rename(columns=lines).round(3)).transform_filter("datum.converting == pick_converting").transform_fold(
+        [*lines.values()], as_=["what", "value"]).encode(
+        x=x, y=alt.Y("value:Q", title=None, scale=alt.Scale(domain=[-0.2, 1.1], clamp=True)), color=alt.Color("what:N", scale=key, legend=alt.Legend(columns=1)),
+        strokeDash=alt.StrokeDash("what:N", scale=alt.Scale(domain=key.domain, range=[[1, 0], [2, 2], [6, 3]]), legend=None),
+        tooltip=["what:N", "step:Q", alt.Tooltip("value:Q", format=".2f")])
+    dates = pd.concat([table[["converting", f"date_{k}"]].drop_duplicates().set_axis(["converting", "step"], axis=1).assign(words=f"{k}-after-query is there") for k in (1, 2)])
+    marks = alt.Chart(dates.dropna()).transform_filter("datum.converting == pick_converting").encode(x=x)
+    named = [marks.transform_filter(f"datum.words == '{words}'").mark_text(align="left", dx=4, fontSize=11.5).encode(text="words:N", y=alt.value(place))
+             for words, place in zip(dates.words.drop_duplicates(), (8, 24))]
+    return themed(alt.layer(marks.mark_rule(strokeDash=[4, 4], color=GREY), base.mark_line(strokeWidth=2.2, point=alt.OverlayMarkDef(size=50)), *named).add_params(pick), 280)

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from recall import dissect, runs
+from recall import dissect, methods, runs
 from recall.evaluation import THRESHOLD, curve, emergence
 from recall.runs import Run
 from recall.summary import cells, kind, order_of
@@ -258,7 +258,7 @@ def _p(value: float) -> str:
 def separate_circuits(circuits: pd.DataFrame) -> dict:
     """Rule, refuter, evidence and status of the claim about edges, by the rule of `recall.dissect` in every corruption of which there
     are enough models: `reproduced` if all are separate, `not reproduced` if none is and all overlap beyond chance, else `in part`."""
-    found = {name: group for name, group in dissect.overlaps(dissect.last_steps(circuits)).groupby("corruption", sort=False) if len(group) >= dissect.LEAST}
+    found = {name: group for name, group in dissect.overlaps(dissect.declared(dissect.last_steps(circuits))).groupby("corruption", sort=False) if len(group) >= dissect.LEAST}
     separate = [dissect.verdict(group.shared) == "separate" for group in found.values()]
     beyond = [dissect.interval(group.overlap - group.null)[1] > 0 for group in found.values()]
     words = []
@@ -316,8 +316,10 @@ OPEN = (
 )
 
 
-def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | None = None, language: dict[str, pd.DataFrame] | None = None) -> list[dict]:
-    """Reviewers' questions: question, answer (from the runs, circuits and language models), status (`answered`, `in part`, `undecided` or `not tested`)."""
+def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | None = None, compared: pd.DataFrame | None = None,
+              language: dict[str, pd.DataFrame] | None = None) -> list[dict]:
+    """Reviewers' questions: question, answer (from the runs, circuits, `methods.compare` and language models), status (`answered`, `in part`,
+    `undecided` or `not tested`)."""
     tests = {row["id"]: row for row in outcomes(finished, level)}
     words = lambda *ids: "; ".join(evidence(tests[name]) for name in ids)
     settled = lambda *ids: ("not tested" if not any(tests[name]["seeds"] for name in ids)
@@ -332,9 +334,13 @@ def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame 
         *((question, "", "not tested") for question in OPEN),
     ]
     found = {} if circuits is None else separate_circuits(circuits)
-    if found.get("evidence"):  # by two of the three: no circuit here was rewarded for sharing
-        rows = [(question, f"the same task twice and seeds: {found['evidence']}", "in part") if question == CONTROLS else (question, answer, status)
-                for question, answer, status in rows]
+    if found.get("evidence"):
+        prices = methods.prices(dissect.declared(compared)) if compared is not None else None
+        verdict = "undecided" if prices is None else methods.verdict(prices)
+        rewarded = "" if prices is None else (f"; one circuit for both tasks, price c {'{:.2f} (95 % interval {:.2f} to {:.2f})'.format(*dissect.interval(prices.price))}, "
+                                              f"{len(prices)} models: can one set of edges serve both? {verdict}")
+        rows = [(question, f"the same task twice and seeds: {found['evidence']}{rewarded}", "in part" if verdict == "undecided" else "answered") if question == CONTROLS
+                else (question, answer, status) for question, answer, status in rows]
     if language is not None:  # another task, but a model of our own
         rows = [(question, in_language(language)["evidence"], "in part") if question == ELSEWHERE else (question, answer, status) for question, answer, status in rows]
     return [dict(zip(("question", "answer", "status"), row)) for row in rows]

@@ -10,6 +10,7 @@ A task `k-after` is the prediction of the k-th observation after the query: need
     resumed-state      another seen system going on under the needle's label         the first resumed state (all of them if k > 2)
     binding-swap       labels of needle and that other system exchanged              the label rows of these two haystack segments
     whole-context      the prompt of other systems, under labels of its own          nearly all
+    other-states       the same systems from other first states                      the rows of states
 
 The other system is the next one in the cycle, as in the misdirected intervention.  `resumed-state` leaves 1-after as it is, which
 holds no resumed state: it exists from 2-after on.
@@ -74,6 +75,12 @@ def _whole_context(prompts, config):
     return edit(prompts, config, **{name: value.roll(-traces, 0) for name, value in vars(s).items()})
 
 
+def _other_states(prompts, config):
+    """Every prompt shows the states of the next trace of its haystack: the same systems, other first states; the labels stay."""
+    check("traces", prompts.shape[1] >= 2, "at least 2: the corrupted prompts show the states of another trace", prompts.shape[1])
+    return edit(prompts, config, system=prompts.segments.system.unflatten(0, prompts.shape).roll(-1, 1).flatten(0, 1))
+
+
 def _other(prompts):
     check("systems", prompts.count >= 2, "at least 2 for this corruption", prompts.count)
     return named_segment(prompts)
@@ -86,6 +93,7 @@ CORRUPTIONS = {
         Corruption("resumed-state", "another seen system going on under the needle's label", 2, _resumed_state),
         Corruption("binding-swap", "labels of needle and another system exchanged in the haystack", 1, _binding_swap),
         Corruption("whole-context", "the prompt of other systems, under labels of its own", 1, _whole_context),
+        Corruption("other-states", "the same systems from other first states", 1, _other_states),
     )
 }
 

@@ -25,11 +25,28 @@ Added after the first three models had been seen; the rule above stays:
                     bounded by the ratio of their sizes.
     across          the circuit that the label moves at k = 1 (query-label) beside the one that the state moves at k = 2 (resumed-state).
     other tasks     the same figures for 3-after and later, and for 2-after on synchronised prompts, where the state tells nothing.
+
+Written down before any model was followed while it converts (`over_training`; its 2-after-query goes from following the states to
+following the label, label index at k = 2 from about 0 to about 1):
+
+    If overlap of edges meant a shared mechanism, r would rise as the model converts: in each model, Spearman's correlation over steps
+    of r with the label index, steps before both abilities are there left out.  All clearly positive: overlap tells which mechanism is
+    used.  Around zero or of mixed sign: the way 2-after-query is answered changes and the overlap does not notice.
+    Predicted: r stays where it is, as it does between finished models of both kinds.
+    Added when six finished models had been seen, before a converting one: the price c of one circuit for both tasks (`recall.methods`) is 0 in
+    the only one of them whose label index is about 1, and 0.3 or more in the others. If c, unlike r, tells the mechanism, it falls towards
+    0 in each model that converts.
+    Added when both converting models had been seen: *clearly* positive is a correlation that at most one in twenty orders of the steps reaches.
+    An edge starts to matter at the first step at which the larger of its exact effects on a task is ONSET or more.  If an ability were
+    one mechanism put together at its date, the edges of its last circuit would start near that date; if it is built out of what
+    is there, many of them start before.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -40,7 +57,7 @@ from torch import Tensor
 from recall import interventions
 from recall.circuits import POSITION, Graph, Patcher, exact
 from recall.corruptions import corrupted_pair, landmarks, patch_row
-from recall.evaluation import curve
+from recall.evaluation import curve, emergence, table
 from recall.faithfulness import completeness, eliminate, measure, minimality, overlap
 from recall.needle import needle_prompts, query_payload
 from recall.runs import Run
@@ -52,13 +69,19 @@ LOW, HIGH = 0.25, 0.75
 TELLING = 0.05  # of E|x|^2 = 1: a corruption that moves the prediction by less leaves nothing to be found
 DISTANCE = 0.1  # to which circuits are reduced
 LEAST = 5  # models
-FIND, TEST = dict(haystacks=48, traces=2), dict(haystacks=128, traces=2)  # prompts of N = 2, the needle farthest
+DECLARED = (3, 5)  # dimensions of the ten models for which the rule was written; one of n = 2 came later, for the methods' agreement
 SEEDS = {1: 11, 2: 12}  # of the prompts of each draw
 TEST_SEED = 13
+FIRST = 64  # training step from which on a model is followed
+ONSET = 0.05  # share of the prediction that an edge alone carries, from which on it matters
 FAR = 7  # a late k, or the last that the prompts hold
 
 KEYS = ["run", "dimension", "labels", "seed", "layers", "heads", "step"]
+MEASURED = ["edges", "faithfulness", "difference", "distance", "lost", "error", "error_full", "error_empty", "error_std", "distance_std", "lost_std"]
+CIRCUITS = [*KEYS, "corruption", "task", "draw", "circuit", *MEASURED, "complement", "complement_after", "gap", "essential", "other", "other_distance"]
 EDGES = ["run", "step", "corruption", "writer", "reader", "noising_1", "denoising_1", "noising_2", "denoising_2"]
+SHARED = ["overlap", "null", "inside", "inside_null", "ceiling", "inside_ceiling", "shared"]
+TRAINING = [*KEYS, "label_index", "error_1", "error_2", "date_1", "date_2", *SHARED, "edges_1", "edges_2", "joint", "price", "circuit_1", "circuit_2"]
 # corruption -> (task, draws); `sync` before a task: on synchronised prompts, where the state tells nothing
 PLAN = {
     "whole-context": (("1-after", (1, 2)), ("2-after", (1, 2)), ("3-after", (1,)), ("far-after", (1,)), ("sync 2-after", (1,))),
@@ -68,51 +91,147 @@ PLAN = {
 }
 
 
-def pair(task_config, task: str, corruption: str, seed: int, size: dict):
+@dataclass(frozen=True)
+class Scale:
+    """What is spent on one model: haystacks, of two prompts each, N = 2, the needle farthest.
+
+    find: that choose a circuit.  learn: that train the gates of learned pruning, for `steps` steps.  test: that measure.
+    telling: of E|x|^2 = 1, a corruption that moves the prediction by less leaves nothing to be found.
+    """
+
+    find: int = 48
+    learn: int = 256
+    test: int = 128
+    steps: int = 200
+    telling: float = TELLING
+
+    def __post_init__(self):
+        for name in ("find", "learn", "test"):
+            check(name, getattr(self, name) >= 2, "at least 2 haystacks", getattr(self, name))
+        check("steps", self.steps >= 1, "at least 1", self.steps)
+        check("telling", self.telling > 0, "positive", self.telling)
+
+
+def pair(task_config, task: str, corruption: str, seed: int, haystacks: int):
     """The clean and corrupted prompts of one of PLAN's tasks."""
-    prompts = needle_prompts(task_config, 2, seed=seed, **size)
+    prompts = needle_prompts(task_config, 2, seed=seed, haystacks=haystacks, traces=2)
     if task.startswith("sync "):
         prompts = interventions.synchronised(prompts, task_config)
     k = min(FAR, query_payload(task_config))
     return corrupted_pair(prompts, task_config, task.removeprefix("sync ").replace("far", str(k)), corruption)
 
 
-def dissect(run: Run, step: int | None = None, corruptions=tuple(PLAN)) -> tuple[pd.DataFrame, pd.DataFrame]:
+def keys(run: Run, step: int | None = None) -> dict:
+    """What names a model in a table: KEYS."""
+    config = from_json(run.config)
+    return dict(run=run.name, dimension=config.task.dimension, labels=config.task.labels, seed=config.seed, layers=config.model.n_layer,
+                heads=config.model.n_head, step=int(run.history.step.max()) if step is None else step)
+
+
+def dissect(run: Run, step: int | None = None, scale: Scale = Scale(), plan: dict = PLAN) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Circuits of one model (circuit: a letter for every edge, in the order of `Graph.edges`, see `written`) and every edge's effects.
 
     First table: run, dimension, labels, seed, layers, heads, step, corruption, task, draw, circuit, and of the circuit on fresh prompts the columns
     of `faithfulness.measure`, complement and gap of `completeness`, essential (share of edges whose loss costs more than 1 %), and
     other (faithfulness) and other_distance on the other task (1- for 2-after and the reverse).  circuit is empty where the
-    corruption moves the prediction by less than TELLING.  Second, where it moves both: run, step, corruption, writer, reader, and the
+    corruption moves the prediction by less than scale.telling.  Second, where it moves both: run, step, corruption, writer, reader, and the
     effects of `circuits.exact` (draw 1) on 1- and 2-after-query: noising_1, denoising_1, noising_2, denoising_2.
     """
-    config = from_json(run.config)
+    config, model_keys = from_json(run.config), keys(run, step)
     model = build_model(config, run.weights(step))
-    keys = dict(run=run.name, dimension=config.task.dimension, labels=config.task.labels, seed=config.seed, layers=config.model.n_layer,
-                heads=config.model.n_head, step=int(run.history.step.max()) if step is None else step)
     rows, edges = [], []
-    for corruption in corruptions:
-        fresh = {task: Patcher(model, pair(config.task, task, corruption, TEST_SEED, TEST)) for task, _ in PLAN[corruption]}
-        for task, draws in PLAN[corruption]:
+    for corruption, tasks in plan.items():
+        fresh = {task: Patcher(model, pair(config.task, task, corruption, TEST_SEED, scale.test)) for task, _ in tasks}
+        for task, draws in tasks:
             for draw in draws:
-                row = keys | dict(corruption=corruption, task=task, draw=draw)
-                if fresh[task].scale < TELLING:
+                row = model_keys | dict(corruption=corruption, task=task, draw=draw)
+                if fresh[task].scale < scale.telling:
                     rows.append(row | dict(circuit="", difference=fresh[task].scale))
                     continue
-                patcher = Patcher(model, pair(config.task, task, corruption, SEEDS[draw], FIND))
+                patcher = Patcher(model, pair(config.task, task, corruption, SEEDS[draw], scale.find))
                 effects = exact(patcher)
-                circuit = eliminate(patcher, effects[["noising", "denoising"]].abs().max(axis=1), DISTANCE)
+                circuit = eliminate(patcher, larger(effects), DISTANCE)
                 row |= dict(circuit=written(circuit)) | measure(fresh[task], circuit)
                 row |= completeness(fresh[task], circuit, torch.Generator().manual_seed(draw), subsets=5)
                 row |= dict(essential=float(minimality(patcher, circuit).essential.mean()))
                 other = {"1-after": "2-after", "2-after": "1-after"}.get(task)
-                if other in fresh and fresh[other].scale >= TELLING:
+                if other in fresh and fresh[other].scale >= scale.telling:
                     swapped = measure(fresh[other], circuit)
                     row |= dict(other=swapped["faithfulness"], other_distance=swapped["distance"])
                 rows.append(row)
                 if draw == 1:
-                    edges.append(effects[["writer", "reader", "noising", "denoising"]].assign(run=run.name, step=keys["step"], corruption=corruption, task=task))
-    return pd.DataFrame(rows), side_by_side(pd.concat(edges)) if edges else pd.DataFrame(columns=EDGES)
+                    edges.append(effects[["writer", "reader", "noising", "denoising"]].assign(
+                        run=run.name, step=model_keys["step"], corruption=corruption, task=task))
+    return pd.DataFrame(rows, columns=CIRCUITS), side_by_side(pd.concat(edges)) if edges else pd.DataFrame(columns=EDGES)
+
+
+def larger(effects: pd.DataFrame, task: str = "") -> pd.Series:
+    """The larger of both exact effects; task: `_1` or `_2` in a table of both tasks."""
+    return effects[[f"noising{task}", f"denoising{task}"]].abs().max(axis=1)
+
+
+def over_training(run: Run, scale: Scale = Scale(find=24), most: int = 8) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A model taken apart at up to `most` steps of which it has the weights (`followed`): whole context, 1- and 2-after-query, two draws.
+
+    First table, one row per step: KEYS, label_index (of 2-after-query), error_1, error_2 (plain prompts), date_1, date_2 (step at which
+    the abilities emerged, nan if not; from the run's history), the columns of `overlaps`, edges_1, edges_2, joint (edges of one circuit for
+    both), price, circuit_1, circuit_2 (draw 1).
+    Second, every edge's effects, as `dissect`'s.
+    """
+    check("run", run.whole, "a finished run with its weights", run.name)
+    config, rows, edges = from_json(run.config), [], []
+    prompts = needle_prompts(config.task, 2, seed=TEST_SEED, haystacks=scale.test, traces=2)
+    dates = {f"date_{k}": emergence(curve(run.history, k, 2)).date / config.training.batch_size for k in (1, 2)}
+    for step in followed(run.steps, np.max([*dates.values()]), most):
+        circuits, effects = dissect(run, step, scale, {"whole-context": PLAN["whole-context"][:2]})
+        row, model = keys(run, step) | dates, build_model(config, run.weights(step))
+        plain, misled = (table(model.predict, prompts, config.task, name).query("event == 'query'").set_index("k") for name in ("plain", "misdirected"))
+        row |= {f"error_{k}": plain["mean"][k] for k in (1, 2)} | dict(label_index=misled.label_index[2])
+        row |= next(iter(overlaps(circuits)[SHARED].to_dict("records")), {})
+        for k in (1, 2):
+            first = circuits[(circuits.task == f"{k}-after") & (circuits.draw == 1)].iloc[0]
+            row |= {f"edges_{k}": first.edges, f"circuit_{k}": first.circuit}
+        if len(effects):
+            both = [Patcher(model, pair(config.task, f"{k}-after", "whole-context", SEEDS[1], scale.find)) for k in (1, 2)]
+            joint = int(eliminate(both, np.maximum(larger(effects, "_1"), larger(effects, "_2")), DISTANCE).sum())
+            row |= dict(joint=joint, price=price(joint, row["edges_1"], row["edges_2"]))
+        rows.append(row), edges.append(effects)
+    return pd.DataFrame(rows, columns=TRAINING), pd.concat(edges, ignore_index=True)
+
+
+def price(joint: int, first: int, second: int) -> float:
+    """What one circuit for two tasks costs: 0 where it is no larger than the larger of their own, 1 where it is as large as both together."""
+    return (joint - max(first, second)) / min(first, second)
+
+
+def followed(steps: list[int], date: float, most: int) -> list[int]:
+    """Up to `most` of the steps from FIRST on, the last one among them: two thirds after the date at which both abilities are there (and
+    the last step before it), where a model may convert, one third before; all along where there is no such date."""
+    steps = [step for step in steps if step >= min(FIRST, steps[-1])]
+    start = max((step for step in steps if step <= date), default=steps[0])
+    early, late = ([step for step in steps if side(step)] for side in (lambda step: step <= start, lambda step: step >= start))
+    return sorted({*spaced(early, most // 3 + 1), *spaced(late, most - most // 3)})
+
+
+def spaced(steps: list[int], most: int) -> list[int]:
+    """Up to `most` of the steps at about equal ratios, the first and the last among them."""
+    return sorted({min(steps, key=lambda step: abs(math.log(step / want))) for want in np.geomspace(steps[0], steps[-1], most)})
+
+
+def onsets(training: pd.DataFrame, edges: pd.DataFrame) -> pd.DataFrame:
+    """When each edge of a model's last circuits starts to matter, in steps: run, task, writer, reader, onset (first step at which the larger
+    of its effects is ONSET or more; nan if it never is), date (of the task's ability)."""
+    rows = []
+    for run, group in training.groupby("run", sort=False):
+        last = group.loc[group.step.idxmax()]
+        graph, effects = Graph(last.layers, last.heads), edges[edges.run == run]
+        for k in (1, 2):
+            if not isinstance(last[f"circuit_{k}"], str) or not last[f"circuit_{k}"]:
+                continue
+            there = effects[larger(effects, f"_{k}") >= ONSET].groupby(["writer", "reader"]).step.min()
+            rows += [dict(run=run, task=f"{k}-after", writer=edge[0], reader=edge[1], onset=there.get(edge, math.nan), date=last[f"date_{k}"])
+                     for edge, kept in zip(graph.edges, read(last[f"circuit_{k}"])) if kept]
+    return pd.DataFrame(rows, columns=["run", "task", "writer", "reader", "onset", "date"])
 
 
 def side_by_side(edges: pd.DataFrame) -> pd.DataFrame:
@@ -135,6 +254,11 @@ def read(circuit: str) -> Tensor:
 def label_index(run: Run) -> float:
     """Of 2-after-query under a misdirected label, of the finished model (N = 2)."""
     return float(curve(run.final.assign(examples=0), 2, 2, "misdirected").label_index.iloc[0])
+
+
+def declared(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the models that the verdict is about."""
+    return table[table.dimension.isin(DECLARED)]
 
 
 def last_steps(table: pd.DataFrame) -> pd.DataFrame:
@@ -175,7 +299,7 @@ def overlaps(circuits: pd.DataFrame, first: str = "1-after", second: str = "2-af
             room = twice["overlap"] - between["null"]
             rows.append(model | between | dict(ceiling=twice["overlap"], inside_ceiling=twice["inside"],
                                                shared=(between["overlap"] - between["null"]) / room if room else math.nan))
-    return pd.DataFrame(rows, columns=[*KEYS, "corruption", "overlap", "null", "inside", "inside_null", "ceiling", "inside_ceiling", "shared"])
+    return pd.DataFrame(rows, columns=[*KEYS, "corruption", *SHARED])
 
 
 def across(circuits: pd.DataFrame) -> pd.DataFrame:
@@ -193,12 +317,12 @@ def between_tasks(circuits: pd.DataFrame, corruption: str = "whole-context") -> 
     """Overlap of every two tasks' circuits, mean over models; on the diagonal a task's two draws."""
     chosen = circuits[circuits.corruption == corruption]
     tasks = list(dict.fromkeys(chosen.task))
-    table = pd.DataFrame(math.nan, index=tasks, columns=tasks)
+    means = pd.DataFrame(math.nan, index=tasks, columns=tasks)
     for i, first in enumerate(tasks):
         for second in tasks[i:]:
             found = overlaps(chosen, first, second)
-            table.loc[first, second] = table.loc[second, first] = (found.ceiling if first == second else found.overlap).mean()
-    return table
+            means.loc[first, second] = means.loc[second, first] = (found.ceiling if first == second else found.overlap).mean()
+    return means
 
 
 def by_size(edges: pd.DataFrame, corruption: str = "whole-context", sizes=(5, 13, 26, 52, 104)) -> pd.DataFrame:
@@ -209,11 +333,12 @@ def by_size(edges: pd.DataFrame, corruption: str = "whole-context", sizes=(5, 13
         shares, most = [], math.nan
         for _, group in chosen.groupby("run"):
             group = group[group.writer != POSITION]
-            first, second = (set(group[[f"noising_{k}", f"denoising_{k}"]].abs().max(axis=1).nlargest(size).index) for k in (1, 2))
+            first, second = (set(larger(group, f"_{k}").nlargest(size).index) for k in (1, 2))
             shares.append(len(first & second) / size)
             most = len(group)
         mean, low, high = interval(shares)
-        rows.append(dict(size=size, inside=mean, low=low, high=high, chance=size / most, models=len(shares)))
+        if size < most:  # of a small model, not all sizes
+            rows.append(dict(size=size, inside=mean, low=low, high=high, chance=size / most, models=len(shares)))
     return pd.DataFrame(rows)
 
 
@@ -238,7 +363,7 @@ def verdict(shared) -> str:
 def rises(index, shared, draws: int = 2000) -> tuple[float, float, float]:
     """Spearman's correlation of the shared part with the label index over models, and its 95 % bootstrap interval over models."""
     both = pd.DataFrame(dict(index=np.asarray(index), shared=np.asarray(shared))).dropna().to_numpy()
-    if len(both) < LEAST:
+    if len(both) < LEAST or not np.ptp(both, axis=0).all():  # what stands still has no rank
         return math.nan, math.nan, math.nan
     rng = np.random.default_rng(0)
     samples = (both[rng.integers(len(both), size=len(both))] for _ in range(draws))
@@ -246,50 +371,94 @@ def rises(index, shared, draws: int = 2000) -> tuple[float, float, float]:
     return float(stats.spearmanr(*both.T).statistic), *(float(v) for v in np.quantile(again, [0.025, 0.975]))
 
 
+def climbs(index, shared) -> tuple[float, float]:
+    """Spearman's correlation over a model's steps, and the share of all orders of the steps that reach it; nan where one stands still."""
+    if not np.ptp(index) or not np.ptp(shared):
+        return math.nan, math.nan
+    a, b = (ranks - ranks.mean() for ranks in map(stats.rankdata, (index, shared)))
+    reached = np.mean([a @ order >= a @ b - 1e-9 for order in itertools.permutations(b)])
+    return float(a @ b / math.sqrt((a @ a) * (b @ b))), float(reached)
+
+
 # --- what chapter 7 draws -----------------------------------------------------------------------------------------------
 
 
-def graph_table(circuits: pd.DataFrame, edges: pd.DataFrame, models: dict[str, str]) -> pd.DataFrame:
-    """One row per model, corruption and edge for `charts.circuit_graph`: places of writer and reader, effects on 1- and 2-after-query
-    (noising), and which of their two circuits (draw 1) holds it.  models: run -> what the page calls it; of their last steps."""
-    rows = []
-    last, names = last_steps(circuits), np.array(["neither", "1-after-query only", "2-after-query only", "both"])
+PARTS = ("neither", "the first task only", "the second task only", "both")
+PAIRS = {  # of tasks that a graph can show, as the page calls them
+    "1- and 2-after-query": ("1-after", "2-after"), "2- and 3-after-query": ("2-after", "3-after"), "1-after and synchronised 2-after": ("1-after", "sync 2-after"),
+    "2-after and synchronised 2-after": ("2-after", "sync 2-after"),
+}
+REFERENCE = "elimination"
+
+
+def graph_table(circuits: pd.DataFrame, edges: pd.DataFrame, methods: pd.DataFrame, models: dict[str, str], first: str) -> pd.DataFrame:
+    """One row per edge for `charts.circuit_graph`, by model, corruption, tasks and method: places of writer and reader, what its corruption
+    alone costs 1- and 2-after-query, and which of the two tasks' circuits (draw 1) holds it.
+
+    models: run -> what the page calls it; of their last steps.  All have reference circuits of 1- and 2-after-query under every
+    corruption; under whole-context also those of the other methods, and `first` those of the other PAIRS.
+    """
+    scenes, last = [], last_steps(circuits)
     for (run, corruption), group in last[last.run.isin(models)].groupby(["run", "corruption"], sort=False):
-        of = circuits_of(group)
+        of = {task: found[0] for task, found in circuits_of(group).items()}
+        scene = dict(model=models[run], corruption=corruption)
         if not {"1-after", "2-after"} <= set(of):
             continue
-        graph = Graph(int(group.layers.iloc[0]), int(group.heads.iloc[0]))
-        table = pd.DataFrame(graph.edges, columns=["writer", "reader"]).assign(
-            model=models[run], corruption=corruption, circuit=names[(of["1-after"][0] + 2 * of["2-after"][0]).int().numpy()])[graph.carrying.numpy()]
         effects = edges[(edges.run == run) & (edges.corruption == corruption) & (edges.step == group.step.iloc[0])]
-        rows.append(table.merge(effects.rename(columns={"noising_1": "first", "noising_2": "second"})[["writer", "reader", "first", "second"]],
-                                on=["writer", "reader"], validate="one_to_one"))
-    table = pd.concat(rows, ignore_index=True)
-    table[["x", "y"]] = [_place(name) for name in table.writer]
-    table[["x2", "y2"]] = [_place(name, reads=True) for name in table.reader]
-    return table
+        drawn = lambda a, b, **more: scenes.append(_drawn(Graph(int(group.layers.iloc[0]), int(group.heads.iloc[0])), effects, a, b).assign(**scene, **more))
+        for words, (a, b) in PAIRS.items():
+            if (a, b) == ("1-after", "2-after") or run == first and corruption == "whole-context" and {a, b} <= set(of):
+                drawn(of[a], of[b], tasks=words, method=REFERENCE)
+        if corruption == "whole-context":
+            of = methods[methods.run == run].set_index(["method", "task"]).circuit
+            for method, words in (("larger", "exact effects"), ("attribution", "attribution"), ("pruned", "learned pruning")):
+                if method in of.index:
+                    drawn(*(read(of[method, f"{k}-after"]) for k in (1, 2)), tasks=next(iter(PAIRS)), method=words)
+    return pd.concat(scenes, ignore_index=True) if scenes else pd.DataFrame(columns=[*GRAPH, "model", "corruption", "tasks", "method"])
 
 
-def _place(name: str, reads: bool = False) -> tuple[float, float]:
+def graph_over_training(training: pd.DataFrame, edges: pd.DataFrame, models: dict[str, str]) -> pd.DataFrame:
+    """The same, of both tasks' circuits at every step, by model and step."""
+    scenes = []
+    for row in training[training.circuit_1.astype(bool) & training.circuit_2.astype(bool) & training.overlap.notna()].itertuples():
+        effects = edges[(edges.run == row.run) & (edges.step == row.step)]
+        scenes.append(_drawn(Graph(row.layers, row.heads), effects, read(row.circuit_1), read(row.circuit_2)).assign(model=models[row.run], step=row.step))
+    return pd.concat(scenes, ignore_index=True) if scenes else pd.DataFrame(columns=[*GRAPH, "model", "step"])
+
+
+GRAPH = ["writer", "reader", "circuit", "first", "second", "x", "y", "x2", "y2"]
+
+
+def _drawn(graph: Graph, effects: pd.DataFrame, a: Tensor, b: Tensor) -> pd.DataFrame:
+    """GRAPH, the edges that carry something."""
+    rows = pd.DataFrame(graph.edges, columns=["writer", "reader"]).assign(circuit=np.array(PARTS)[(a + 2 * b).int().numpy()])[graph.carrying.numpy()]
+    rows = rows.merge(effects.rename(columns={"noising_1": "first", "noising_2": "second"})[["writer", "reader", "first", "second"]],
+                      on=["writer", "reader"], validate="one_to_one")
+    rows[["x", "y"]] = [_place(name, graph) for name in rows.writer]
+    rows[["x2", "y2"]] = [_place(name, graph, reads=True) for name in rows.reader]
+    return rows
+
+
+def _place(name: str, graph: Graph, reads: bool = False) -> tuple[float, float]:
     """Depth to the right, heads one under the other; a reader stands to the left of what it belongs to."""
     if name in ("read_in", "read_out"):
-        return (2.0, -0.8) if name == "read_in" else (10.0, -0.8)
+        return (2.0, -0.8) if name == "read_in" else (4.0 + 2.0 * graph.n_layer, -0.8)
     _, layer, *rest = name.split(".")
     x, lift = 4.0 + 2.0 * int(layer), 0.13 * int(layer)  # lifted a little from layer to layer, so that no edge hides behind others
     if rest[0] == "mlp":
-        return x + 1.0 - 0.3 * reads, -2.5 - 3 * lift
+        return x + 1.0 - 0.3 * reads, -graph.n_head / 2 - 0.5 - 3 * lift
     part = {"q": 0.25, "k": 0.0, "v": -0.25}[rest[2]] if reads else 0.0
-    return x - 0.3 * reads, 2.0 - int(rest[1]) + part + lift
+    return x - 0.3 * reads, graph.n_head / 2 - int(rest[1]) + part + lift
 
 
 @torch.no_grad()
-def trace(run: Run, corruption: str = "whole-context", tasks=("1-after", "2-after")) -> pd.DataFrame:
+def trace(run: Run, corruption: str = "whole-context", tasks=("1-after", "2-after"), scale: Scale = Scale()) -> pd.DataFrame:
     """Share of the prediction that moves when one row's residual stream before a layer comes from the corrupted run: task, landmark,
     layer, lost.  1 at the needle's last state would mean that the answer is made there and copied."""
     config = from_json(run.config)
     model, rows = build_model(config, run.weights()), []
     for task in tasks:
-        prompts = needle_prompts(config.task, 2, seed=TEST_SEED, **TEST)
+        prompts = needle_prompts(config.task, 2, seed=TEST_SEED, haystacks=scale.test, traces=2)
         both = corrupted_pair(prompts, config.task, task, corruption)
         patcher = Patcher(model, both)
         for landmark, row in landmarks(prompts, task).items():

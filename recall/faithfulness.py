@@ -103,20 +103,22 @@ def _drop(circuit, i):
 
 
 @torch.no_grad()
-def eliminate(patcher: Patcher, effects: Tensor | np.ndarray | pd.Series, distance: float = 0.1) -> Tensor:
+def eliminate(patchers: Patcher | list[Patcher], effects: Tensor | np.ndarray | pd.Series, distance: float = 0.1) -> Tensor:
     """[E] the reference circuit, by greedy backward elimination: the edges are tried from the smallest absolute effect up, and one
     whose loss leaves the circuit's `distance` to the model below the given one is taken away, until a round takes none.
 
-    effects: [E], such as `exact`'s, best measured on other prompts than the patcher's.
+    Several patchers of one model (other tasks, other prompts): a joint circuit, which stays that near on every one of them.
+    effects: [E], such as `exact`'s, best measured on other prompts than the patchers'.
     """
     check("distance", 0 < distance < 1, "between 0 and 1", distance)
+    patchers = [patchers] if isinstance(patchers, Patcher) else list(patchers)
     order = _tensor(effects).abs().argsort(stable=True).tolist()
-    circuit = patcher.graph.carrying.float()
+    circuit = patchers[0].graph.carrying.float()
     while True:
         before = circuit
         for i in order:
-            if circuit[i] and _distance(patcher, fewer := _drop(circuit, i)) < distance:
-                circuit = fewer
+            if circuit[i] and all(_distance(patcher, _drop(circuit, i)) < distance for patcher in patchers):
+                circuit = _drop(circuit, i)
         if torch.equal(circuit, before):
             return circuit
 

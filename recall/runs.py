@@ -201,6 +201,11 @@ def load(name: str, root: Path | None = None) -> Run:
     return run
 
 
+def opened(name: str) -> Run:
+    """A finished run by its folder, or a committed one by its name."""
+    return open_run(Path(name)) if Path(name).is_dir() else load(name)
+
+
 def load_all(root: Path | None = None) -> list[Run]:
     """Every committed run, verified."""
     return [load(name, root) for name in names(root)]

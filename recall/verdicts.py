@@ -9,7 +9,7 @@ from dataclasses import replace
 import pandas as pd
 from scipy.stats import binomtest
 
-from recall import dissect
+from recall import dissect, methods, roles
 from recall.claims import evidence
 from recall.evaluation import curve, emergence
 from recall.interventions import INTERVENTIONS
@@ -298,19 +298,24 @@ def _mean(values, digits: int = 2) -> str:
     return f"{mean:.{digits}f}" if len(values) < dissect.LEAST else f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
+def _cell(values, digits: int = 2) -> str:
+    """The same for a narrow column of a table."""
+    return _mean(values, digits).replace(" (", "<br>(")
+
+
 def overlapped(circuits: pd.DataFrame) -> pd.DataFrame:
     """What the circuits of 1- and 2-after-query share, a row per corruption: means over models with 95 % t intervals, by the side of
     chance and of one task's circuits found twice; and the row across two corruptions."""
     rows = []
     all_models = circuits.run.nunique()
     for corruption, group in dissect.overlaps(circuits).groupby("corruption", sort=False):
-        rows.append({"corruption": corruption, "verdict": dissect.verdict(group.shared), "models": f"{len(group)} of {all_models}", "shared part r": _mean(group.shared),
-                     "in both of either": _mean(group.overlap), "chance": f"{group.null.mean():.2f}", "same task twice": f"{group.ceiling.mean():.2f}",
-                     "in both of the smaller": _mean(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
+        rows.append({"corruption": corruption, "verdict": dissect.verdict(group.shared), "models": f"{len(group)} of {all_models}", "r": _cell(group.shared),
+                     "overlap": _cell(group.overlap), "chance": f"{group.null.mean():.2f}", "twice": f"{group.ceiling.mean():.2f}",
+                     "of the smaller": _cell(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
     group = dissect.across(circuits)
-    rows.append({"corruption": "label and state", "verdict": "–", "models": f"{len(group)} of {all_models}", "shared part r": "–",
-                 "in both of either": _mean(group.overlap), "chance": f"{group.null.mean():.2f}", "same task twice": "–",
-                 "in both of the smaller": _mean(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
+    rows.append({"corruption": "label and state", "verdict": "–", "models": f"{len(group)} of {all_models}", "r": "–",
+                 "overlap": _cell(group.overlap), "chance": f"{group.null.mean():.2f}", "twice": "–",
+                 "of the smaller": _cell(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
     return pd.DataFrame(rows)
 
 
@@ -321,9 +326,9 @@ def swapped(circuits: pd.DataFrame) -> pd.DataFrame:
     both = circuits[circuits.task.isin(["1-after", "2-after"]) & (circuits.draw == 1)]
     for (corruption, task), group in both.groupby(["corruption", "task"], sort=False):
         found = group[group.circuit.notna() & (group.circuit != "")]
-        rows.append({"corruption": corruption, "circuit of": f"{task}-query", "models": f"{len(found)} of {len(group)}", "moved (median of all)": f"{group.difference.median():.3f}",
-                     "edges": _mean(found.edges, 0), "own task": _mean(found.faithfulness), "other task": _mean(found.other),
-                     "kept by the rest": _mean(found.complement), "needed edges": _mean(found.essential)})
+        rows.append({"corruption": corruption, "circuit of": task, "models": f"{len(found)} of {len(group)}", "moved": f"{group.difference.median():.2f}",
+                     "edges": _cell(found.edges, 0), "own": _cell(found.faithfulness), "other": _cell(found.other),
+                     "rest": _cell(found.complement), "needed": _cell(found.essential)})
     return pd.DataFrame(rows)
 
 
@@ -332,7 +337,8 @@ def weights(circuits: pd.DataFrame, index: pd.Series) -> str:
     lines, all_models = [], circuits.run.nunique()
     for corruption, group in dissect.overlaps(circuits).groupby("corruption", sort=False):
         if len(group) < dissect.LEAST:
-            lines.append(f"* **{corruption}**: in {len(group)} of {all_models} models it moves both predictions: too few for a verdict. That it leaves one of them alone in the others is the finding.")
+            lines.append(f"* **{corruption}**: in {len(group)} of {all_models} models it moves both predictions: too few for a verdict."
+                         + (" That it leaves one of them alone in the others is the finding." if len(group) < all_models else ""))
             continue
         mean, low, high = dissect.interval(group.overlap - group.null)
         line = (f"* **{corruption}**: the circuits share {'more than' if low > 0 else 'less than' if high < 0 else 'no more than'} chance does (by {mean:.2f}, 95 % interval {low:.2f} to {high:.2f}, "
@@ -344,7 +350,7 @@ def weights(circuits: pd.DataFrame, index: pd.Series) -> str:
 
 def by_size(table: pd.DataFrame) -> pd.DataFrame:
     """`dissect.by_size` for a page."""
-    return pd.DataFrame({"strongest edges": table["size"], "of 1-after's among 2-after's": [f"{row.inside:.2f} ({row.low:.2f} to {row.high:.2f})" for row in table.itertuples()],
+    return pd.DataFrame({"strongest edges": table["size"], "of 1-after's among 2-after's": [f"{row.inside:.2f}" + ("" if math.isnan(row.low) else f" ({row.low:.2f} to {row.high:.2f})") for row in table.itertuples()],
                          "chance": table.chance.map("{:.2f}".format), "models": table.models})
 
 
@@ -353,16 +359,169 @@ def between_tasks(table: pd.DataFrame) -> pd.DataFrame:
     return table.map(lambda value: "–" if math.isnan(value) else f"{value:.2f}").rename_axis("edges in both / in either").reset_index()
 
 
+NAMES = {"reference": "elimination", "again": "elimination, other prompts", "noising": "exact, noising", "denoising": "exact, denoising", "larger": "exact, the larger",
+         "attribution": "attribution", "pruned": "learned pruning", "rewarded": "elimination, rewarded", "pruned rewarded": "learned pruning, rewarded", "joint": "one for both tasks"}
+
+
+def agreed(compared: pd.DataFrame) -> pd.DataFrame:
+    """A row per method: overlap with the reference at its size, by dimension and over all models, faithfulness and distance on fresh prompts;
+    means over both tasks."""
+    rows, chance = [], compared[compared.method == "larger"]
+    for method in ("reference", "again", "noising", "denoising", "larger", "attribution", "pruned"):
+        group = compared[compared.method == method].groupby(["dimension", "run"])[["overlap", "faithfulness", "distance"]].mean().reset_index()
+        rows.append({"method": NAMES[method], **{f"n = {n}": f"{part.overlap.mean():.2f}" for n, part in group.groupby("dimension")},
+                     "all": _cell(group.overlap) if method != "reference" else "1.00", "faithfulness": _cell(group.faithfulness), "distance": _cell(group.distance)})
+    rows.append({"method": "as many random edges", **{f"n = {n}": f"{part.null.mean():.2f}" for n, part in chance.groupby("dimension")}, "all": f"{chance.null.mean():.2f}",
+                 "faithfulness": "–", "distance": "–"})
+    return pd.DataFrame(rows)
+
+
+def agreement(compared: pd.DataFrame) -> str:
+    """Which methods stand in for the reference, by the rule of `recall.methods`."""
+    lines = []
+    for method in ("noising", "denoising", "larger", "attribution", "pruned"):
+        values = methods.differences(compared, "overlap", method, "again")
+        mean, low, high = dissect.interval(values)
+        if len(values) < dissect.LEAST:
+            lines.append(f"* **{NAMES[method]}**: {mean:+.2f} from the ceiling, {_models(values)}: too few for a verdict.")
+            continue
+        lines.append(f"* **{NAMES[method]}**: {mean:+.2f} ({low:+.2f} to {high:+.2f}) from the ceiling, {_models(values)}: {'stands in for the reference' if high >= 0 else 'does not stand in for it'}.")
+    return "\n".join(lines)
+
+
+def _models(values) -> str:
+    return f"{len(values)} model{'s' * (len(values) != 1)}"
+
+
+def rewarded(compared: pd.DataFrame) -> pd.DataFrame:
+    """2-after-query's circuits with and without a reward for sharing: edges, overlap with 1-after's circuit, chance, faithfulness, distance."""
+    rows, second = [], compared[compared.task == "2-after"]
+    for method in ("reference", "rewarded", "pruned", "pruned rewarded", "joint"):
+        group = second[second.method == method]
+        rows.append({"circuit of 2-after-query": NAMES[method].replace(", ", ",<br>"), "edges": _cell(group.edges, 0), "overlap": _cell(group.with_first),
+                     "chance": "–" if group.with_first_null.isna().all() else f"{group.with_first_null.mean():.2f}", "faithfulness": _cell(group.faithfulness), "distance": _cell(group.distance)})
+    return pd.DataFrame(rows)
+
+
+def sharing(compared: pd.DataFrame, index: dict[str, float]) -> str:
+    """Whether one set of edges can serve both tasks, and what a reward for sharing changes, in words.  index: label index by run."""
+    lines, prices = [], methods.prices(compared)
+    lines.append(f"* **One circuit for both tasks** has {prices.joint.mean():.0f} edges where 1-after-query alone has {prices['first'].mean():.0f} and 2-after-query {prices.second.mean():.0f} "
+                 f"(means of {_models(prices)}): the price c is {_mean(prices.price)}. Can one set of edges serve both? By the rule: *{methods.verdict(prices)}*.")
+    rho, low, high = dissect.rises(prices.run.map(index), prices.price)
+    if not math.isnan(rho):
+        last = prices.loc[prices.run.map(index).idxmax()]
+        lines.append(f"* **The price and the label**: rank correlation of c with the label index {rho:.2f} ({low:.2f} to {high:.2f}), looked at when six of the models had been seen. In the model whose label index is highest "
+                     f"({index[last.run]:.2f}, n = {last.dimension}, seed {last.seed}) c is {last.price:.2f}, in the others {prices.price.drop(last.name).min():.2f} to {prices.price.drop(last.name).max():.2f}.")
+    for method, other, words in (("rewarded", "reference", "Elimination that spares 1-after's edges"), ("pruned rewarded", "pruned", "Pruning that is paid for 1-after's edges, at equal size,")):
+        change = {column: _signed(methods.differences(compared, column, method, other, "2-after")) for column in ("with_first", "edges", "distance")}
+        lines.append(f"* **{words}** changes the overlap of 2-after's circuit with 1-after's by {change['with_first']}, its edges by {change['edges']}, its distance on fresh prompts by {change['distance']}.")
+    return "\n".join(lines)
+
+
+def _signed(values) -> str:
+    mean, low, high = dissect.interval(values)
+    return "–" if math.isnan(mean) else f"{mean:+.2f}" if len(values) < dissect.LEAST else f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def converted(training: pd.DataFrame) -> str:
+    """The natural experiment in each model that was followed: from the first step at which both abilities are there to the last."""
+    lines, rising = [], []
+    for run, group in training.groupby("run", sort=False):
+        able = group[group.step >= max(group.date_1.iloc[0], group.date_2.iloc[0])].dropna(subset=["label_index", "shared"])
+        name = f"n = {group.dimension.iloc[0]}, seed {group.seed.iloc[0]}"
+        if len(able) < 3:
+            lines.append(f"* **{name}**: fewer than three steps with both abilities: nothing to follow.")
+            continue
+        first, last = able.iloc[0], able.iloc[-1]
+        rho, chance = dissect.climbs(able.label_index.to_numpy(), able.shared.to_numpy())
+        rising.append(chance <= 0.05)
+        rho = "not defined, one of them stands still" if math.isnan(rho) else f"{rho:+.2f} over {len(able)} steps, reached by {chance:.0%} of all orders"
+        lines.append(f"* **{name}**: from step {first.step:,} to {last.step:,} the label index of 2-after-query goes from {first.label_index:.2f} to {last.label_index:.2f}, the shared part r "
+                     f"from {first.shared:.2f} to {last.shared:.2f} (between {able.shared.min():.2f} and {able.shared.max():.2f}); rank correlation {rho}. The price of one circuit for both goes from {first.price:.2f} to {last.price:.2f}.")
+    if rising:
+        ends = ("overlap does not tell which mechanism is used" if not all(rising) else "overlap tells which mechanism is used" if len(rising) >= dissect.LEAST
+                else "too few models to say more than that the prediction, that it stays, does not hold in " + ("it" if len(rising) == 1 else "them"))
+        lines.append(f"* **By the rule**: r clearly rises with the label index in {sum(rising)} of the {len(rising)} that could be followed: {ends}.")
+    return "\n".join(lines)
+
+
+def begun(onsets: pd.DataFrame) -> str:
+    """When the edges of the last circuits start to matter, against the dates of the abilities.  onsets: `dissect.onsets`."""
+    lines = []
+    for task, group in onsets.groupby("task", sort=False):
+        there = group.dropna()
+        if there.empty:
+            lines.append(f"* **{task}-query**: no edge alone carries {dissect.ONSET:.0%} of it, or its ability has no date.")
+            continue
+        before = (there.onset < there.date).mean()
+        lines.append(f"* **{task}-query** ({'date' if there.date.nunique() == 1 else 'dates'} {' and '.join(f'{date:,.0f}' for date in there.date.unique())}): {len(there)} of the {len(group)} edges of its last circuits carry {dissect.ONSET:.0%} "
+                     f"alone at some step; {before:.0%} of these do so before the ability's date. Onsets: median step {there.onset.median():,.0f}, middle half {there.onset.quantile(0.25):,.0f} to {there.onset.quantile(0.75):,.0f}.")
+    return "\n".join(lines)
+
+
+def looked(heads: pd.DataFrame) -> pd.DataFrame:
+    """Where the heads look that have a role at the row of the prediction: by task and landmark, how many heads a model has, what the dearest
+    one costs there and everywhere."""
+    rows, models = [], heads.run.nunique()
+    for (task, landmark), group in heads[(heads.attention >= roles.LOOKS) & (heads.cost_here >= roles.COSTS)].groupby(["task", "landmark"], sort=False):
+        best = group.loc[group.groupby("run").cost_here.idxmax()]
+        rows.append({"task": task, "looks at": landmark.replace(" ", "<br>", 1), "models": f"{best.run.nunique()} of {models}", "heads": f"{len(group) / best.run.nunique():.1f}",
+                     "layers": ", ".join(map(str, sorted(group.layer.unique()))), "attention": _cell(best.attention), "cost there": _cell(best.cost_here), "anywhere": _cell(best.cost)})
+    return pd.DataFrame(rows or [{"task": "–"}]).sort_values("task", kind="stable")
+
+
+def removed(table: pd.DataFrame) -> pd.DataFrame:
+    """What is kept of each task without a circuit or a part of it, and without as many random edges."""
+    rows, words = [], {"": "circuit of<br>{}", " only": "… what the<br>other has not", " first draw only": "… what its second<br>draw has not"}
+    for task in ("1-after", "2-after"):
+        for part, called in words.items():
+            row = {"without": called.format(f"{task}-query"), "edges": _cell(table[table.removed == task + part].edges, 0)}
+            for k in (1, 2):
+                own, random = (table[(table.removed == each + task + part) & (table.task == f"{k}-after")].kept for each in ("", "random, as "))
+                row |= {f"kept of {k}-after": _cell(own), "random" + " " * (k - 1): "–" if random.empty else f"{random.mean():.2f}"}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def dissociated(table: pd.DataFrame) -> str:
+    """Whether a task needs the edges that the other's circuit has not, by the rule of `recall.roles`, in words."""
+    lines = []
+    for task, other in (("1-after", "2-after"), ("2-after", "1-after")):
+        kept = table[table.task == task].pivot_table(index="run", columns="removed", values="kept", sort=False)
+        spared = table[(table.task == other) & (table.removed == f"{task} only")].kept
+        if not {f"{task} only", f"{task} first draw only"} <= set(kept):
+            lines.append(f"* **{task}-query**: no circuit.")
+            continue
+        gap = (kept[f"{task} only"] - kept[f"{task} first draw only"]).dropna()
+        line = (f"* **{task}-query** keeps {_mean(kept[f'{task} only'])} of itself without the edges that only its circuit has, {other}-query {_mean(spared)}; without those that only the first of its own two draws "
+                f"has, it keeps {_mean(kept[f'{task} first draw only'])}. The difference is {_signed(gap)}, {_models(gap)}")
+        lines.append(line + (": too few for a verdict." if len(gap) < dissect.LEAST else ": *it needs edges of its own*." if dissect.interval(gap)[2] < 0 else ": no sign that it needs edges of its own."))
+    return "\n".join(lines)
+
+
+def paired(pairs: pd.DataFrame) -> str:
+    """Backups and partners among the strongest edges, in words."""
+    lines = []
+    for task, group in pairs.groupby("task", sort=False):
+        count = {name: group[group[column] >= roles.PAIR].groupby("run").size().reindex(group.run.unique(), fill_value=0) for name, column in (("backups", "or_"), ("partners", "and_"))}
+        best = {name: group.loc[group[column].idxmax()] for name, column in (("backups", "or_"), ("partners", "and_"))}
+        edge = lambda row, side: f"{row[f'writer_{side}']} → {row[f'reader_{side}']}"
+        lines.append(f"* **{task}-query**: of 66 pairs a model has {count['backups'].mean():.1f} backups and {count['partners'].mean():.1f} partners (means of {_models(count['backups'])}). Strongest backups: "
+                     f"{edge(best['backups'], 'a')} and {edge(best['backups'], 'b')}, {best['backups'].or_:+.2f}; strongest partners: {edge(best['partners'], 'a')} and {edge(best['partners'], 'b')}, {best['partners'].and_:+.2f}.")
+    return "\n".join(lines)
+
+
 def traced(table: pd.DataFrame) -> str:
     """Which single row moves each prediction most, before the last layer, over models.  table: `dissect.trace` of several models."""
     lines = []
     late = table[table.layer == table.layer.max()].reset_index(drop=True)  # tables of several models repeat their numbers
-    for task, group in late.groupby("task", sort=False):
+    for (task, corruption), group in late.groupby(["task", "corruption"], sort=False):
         best = group.loc[group.groupby("model").lost.idxmax()]
         first = best.landmark.mode().iloc[0]
         own, last = (group[group.landmark == name].lost for name in (first, "needle last state"))
         others = "; ".join(f"{row.model}: {row.landmark}, {row.lost:.2f}" for row in best[best.landmark != first].itertuples())
-        lines.append(f"* **{task}-query**: before the last layer it moves most with the *{first}* in {sum(best.landmark == first)} of {len(best)} models "
+        lines.append(f"* **{task}-query, {corruption}**: before the last layer it moves most with the *{first}* in {sum(best.landmark == first)} of {len(best)} models "
                      f"(over all of them by {own.min():.2f} to {own.max():.2f}){f' ({others})' if others else ''}, and by {last.abs().max():.2f} at most with the needle's last state.")
     return "\n".join(lines)
 

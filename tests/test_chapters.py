@@ -2,19 +2,22 @@
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 
 import nbformat
 import pandas as pd
 import pytest
 
-from recall import claims, costs, dissect, probes, runs, study, summary, verdicts
+from recall import claims, costs, dissect, findings, probes, runs, study, summary, training, verdicts
 from recall.book.__main__ import chapters, execute, main
 from recall.book.figure import table_html
+from recall.evaluation import EvaluationConfig
 from recall.explorer import page
 from recall.interventions import INTERVENTIONS
 from recall.language import pretrain, results
 from recall.language.prompts import CONDITIONS
+from recall.settings import preset, vary
 
 CHANGED = {
     "index": dict(dimension=3, labels=4, systems=4),
@@ -24,7 +27,7 @@ CHANGED = {
     "04_two_abilities": dict(dimension=4, labels=3, steps=25),
     "05_when": dict(dimension=3, systems=4),
     "06_which_way": dict(dimension=3, systems=4, intervention="broken-adjacency"),
-    "07_in_the_weights": dict(dimension=3, model="between", corruption="binding-swap"),
+    "07_in_the_weights": dict(dimension=2, model="between", corruption="whole-context"),
     "08_in_language": dict(words="words", under="names", seed=1),
     "09_playground": dict(dimension=2, labels=8, systems=4),
     "10_claims": dict(level=0.5),
@@ -211,7 +214,7 @@ def test_committed_claims_are_those_of_the_committed_runs():
     notebook = nbformat.read(SOURCES["10_claims"], 4)
     atlas, others = runs.load_all(claims.ATLAS), dict(circuits=runs.table("circuits"), language=results.both_gaps())
     assert bodies(notebook) == [made(each, words=True) for each in (
-        verdicts.claimed(claims.table(atlas, **others)), verdicts.declared(claims.outcomes(atlas)), verdicts.asked(claims.questions(atlas, **others)))]
+        verdicts.claimed(claims.table(atlas, **others)), verdicts.declared(claims.outcomes(atlas)), verdicts.asked(claims.questions(atlas, compared=runs.table("circuit_methods"), **others)))]
 
 
 def test_claims_chapter_takes_its_level(executed):
@@ -226,14 +229,47 @@ def test_atlas_chapter_starts_where_it_is_told(executed):
 
 
 def test_committed_circuits_are_those_of_the_tables():
-    notebook = nbformat.read(SOURCES["07_in_the_weights"], 4)
-    circuits = runs.table("circuits")
-    last, index = dissect.last_steps(circuits), {name: dissect.label_index(runs.load(name)) for name in circuits.run.unique()}
-    assert next(outputs(notebook, "text/markdown")) == verdicts.weights(last, index)
-    sizes = verdicts.by_size(dissect.by_size(runs.table("circuit_edges")))
-    tasks = verdicts.between_tasks(dissect.between_tasks(last))
-    tables = [made(each) for each in (verdicts.overlapped(last), sizes, tasks, verdicts.swapped(last))]
-    assert [table for table in bodies(notebook) if table in tables] == tables
+    """Every sentence and table of chapter 7, made again from data/tables."""
+    notebook, found = nbformat.read(SOURCES["07_in_the_weights"], 4), findings.shown()
+    compared, training, rows = found["circuit_methods"], found["circuits_over_training"], found["circuit_rows"]
+    onsets = dissect.onsets(training, found["circuit_edges_over_training"])
+    moved = rows.assign(model=rows.run.map(found.models)).dropna(subset=["model"])
+    assert list(outputs(notebook, "text/markdown")) == [
+        verdicts.weights(found.circuits, found.index), verdicts.sharing(dissect.declared(compared), found.index), verdicts.converted(training), verdicts.begun(onsets),
+        verdicts.dissociated(dissect.declared(found["circuit_removals"])), verdicts.agreement(compared), verdicts.traced(moved), verdicts.paired(dissect.declared(found["circuit_pairs"]))]
+    assert bodies(notebook) == [made(each) for each in (
+        verdicts.overlapped(found.circuits), verdicts.by_size(dissect.by_size(found.edges)), verdicts.between_tasks(dissect.between_tasks(found.circuits)),
+        verdicts.rewarded(dissect.declared(compared)), verdicts.swapped(found.circuits), verdicts.removed(dissect.declared(found["circuit_removals"])),
+        verdicts.agreed(compared), verdicts.looked(dissect.declared(found["circuit_heads"])))]
+
+
+def test_circuits_chapter_at_another_dimension(executed):
+    """The committed models of that dimension are drawn; n = 4 has none, and says so."""
+    names = {words for spec in embedded(executed("07_in_the_weights"), "recall-figure") for words in options(spec, "pick_model")}
+    assert names and all("n = 2" in words for words in names)
+    with pytest.raises(ValueError, match="dimension must be one of 2, 3, 5"):
+        findings.shown(dimension=4)
+
+
+def options(spec, name):
+    return [value for each in spec["params"] if each["name"] == name for value in each["bind"]["options"]]
+
+
+def test_circuits_chapter_takes_a_run_apart(tmp_path, monkeypatch):
+    """A run of another dimension, head count and depth, by its folder: every table and figure is that model's."""
+    monkeypatch.setattr(training, "FINAL_HAYSTACKS", 2)
+    monkeypatch.setattr(training, "FINAL_TRACES", 3)
+    plain = replace(preset("fast-0", 4, 3, seed=3, steps=20, batch_size=4, evaluate_every=10), evaluation=EvaluationConfig(systems=(1, 2), haystacks=2, traces=3))
+    config = vary(plain, "custom", model=dict(n_layer=2, n_head=2, n_embd=16, zero_init=False))
+    run = training.train(config, tmp_path / config.name)
+    execute(SOURCES["07_in_the_weights"], tmp_path / "taken.ipynb", dict(run=str(run.folder), haystacks=3, steps=3))
+    notebook = nbformat.read(tmp_path / "taken.ipynb", 4)
+    graph, _, _, over_training, _ = embedded(notebook, "recall-figure")
+    words = f"{summary.kind(run)}, n = 4, seed 3"
+    assert options(graph, "pick_model") == [words] and options(over_training, "pick_step") == [20]
+    writers = {row["writer"] for data in graph["datasets"].values() for row in data if "writer" in row}
+    assert {"h.1.attn.1", "h.1.mlp"} <= writers and not any(name.startswith("h.2") or name.startswith("h.0.attn.2") for name in writers)
+    assert "1 of 1" in next(iter(bodies(notebook))) and "nan" not in " ".join(bodies(notebook))
 
 
 def test_committed_language_is_that_of_the_tables():
@@ -249,7 +285,7 @@ def test_committed_language_is_that_of_the_tables():
 def test_language_chapter_prints_the_words_asked_for(executed):
     text = unescape(next(outputs(executed("08_in_language"), "text/html")))
     lexicon, _ = pretrain.recipe("words", 1)
-    assert sum(f": {source} = " in text for source in lexicon.sources) > 10 and "plain, pair of the context" in text
+    assert sum(f"{source} " in text for source in lexicon.sources) > 8 and "plain, pair of the context" in text
     assert text.count("<code>") == len(CONDITIONS) + 1
 
 

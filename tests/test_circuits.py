@@ -341,6 +341,19 @@ def test_elimination_finds_the_planted_circuit_and_measures_agree():
     assert all(measure(patcher, loose - patcher.graph.mask([patcher.graph.edges[i]]))["distance"] >= 0.2 for i in loose.nonzero().flatten())
 
 
+def test_a_joint_circuit_is_near_on_both_prompts():
+    """Prompts on whose last row nothing differs do without the direct edge; a joint circuit with the others may not."""
+    model = planted_model()
+    pair, graph = random_pair(model, 32), Graph.of(model)
+    early = Pair(pair.clean, torch.cat([pair.corrupted[:, :-1], pair.clean[:, -1:]], 1), pair.target)
+    patchers = [Patcher(model, early), Patcher(model, pair)]
+    effects = exact(patchers[1]).noising
+    direct = graph.edges.index(("read_in", "read_out"))
+    assert not eliminate(patchers[0], effects, 0.001)[direct]
+    joint = eliminate(patchers, effects, 0.001)
+    assert joint[direct] and all(measure(patcher, joint)["distance"] < 0.001 for patcher in patchers)
+
+
 def test_pruning_finds_the_planted_circuit():
     model = planted_model()
     pair, graph = random_pair(model, 64), Graph.of(model)
@@ -356,12 +369,12 @@ def test_pruning_finds_the_planted_circuit():
     assert direct in names(prune(model, [early, pair], config)[0])  # a joint circuit must serve both
 
 
-def test_sharing_makes_the_edges_of_another_circuit_cheap():
+def test_sharing_rewards_the_edges_of_another_circuit():
     model = planted_model()
     pair, graph = random_pair(model, 64), Graph.of(model)
     useless = graph.mask([("read_in", "h.0.mlp"), ("h.0.mlp", "read_out"), ("h.1.attn.1", "read_out")])
-    kept = lambda sharing: (prune(model, pair, PruningConfig(edges=8, steps=100, batch=16, sharing=sharing), useless)[1] * useless).sum()
-    assert kept(0.0) < 0.1 and kept(1.0) == 3
+    kept = lambda sharing: (prune(model, pair, PruningConfig(edges=11, steps=100, batch=16, sharing=sharing), useless)[0] * useless).sum()
+    assert kept(0.0) < 3 and kept(5.0) == 3  # three edges more than the eight that are needed
     with pytest.raises(ValueError, match="shared must be given where sharing is above 0"):
         prune(model, pair, PruningConfig(edges=8, sharing=0.5))
     with pytest.raises(ValueError, match="edges must be at most 46, those that can carry a difference, not 48"):
@@ -369,8 +382,8 @@ def test_sharing_makes_the_edges_of_another_circuit_cheap():
 
 
 @pytest.mark.parametrize("change, message", [
-    (dict(edges=0), "edges must be at least 1"), (dict(steps=0), "steps must be at least 1"), (dict(sharing=1.5), "sharing must be 0 to 1"),
-    (dict(wanted="x"), "wanted must be model or truth"), (dict(rate=0.0), "rate must be positive"), (dict(ramp=0.0), "ramp must be above 0"),
+    (dict(edges=0), "edges must be at least 1"), (dict(steps=0), "steps must be at least 1"), (dict(sharing=-1.0), "sharing must be 0 or more"),
+    (dict(wanted="x"), "wanted must be model or truth"), (dict(rate=0.0), "rate must be positive"), (dict(pressure=0.0), "pressure must be positive"), (dict(ramp=0.0), "ramp must be above 0"),
 ])
 def test_bad_pruning_values(change, message):
     with pytest.raises(ValueError, match=message):
@@ -451,7 +464,7 @@ def test_corruptions_change_what_they_say(prompts, task, k):
         pair = corrupted_pair(prompts, CONFIG, task, name)
         assert pair.clean.shape == pair.corrupted.shape == (20, q + k, CONFIG.columns)
         assert torch.equal(pair.clean, prompts.tokens[:, : q + k]) and torch.equal(pair.target, prompts.tokens[:, q + k, -n:])
-        assert name == "whole-context" or differing(pair) == expected[name]
+        assert name in ("whole-context", "other-states") or differing(pair) == expected[name]
         assert torch.equal(pair.clean[..., -n - 1], pair.corrupted[..., -n - 1])  # the payload flags: same layout
         column = pair.corrupted[:, :, : 2 * CONFIG.labels].argmax(-1)
         if name == "query-label":
@@ -462,6 +475,10 @@ def test_corruptions_change_what_they_say(prompts, task, k):
             assert torch.allclose(pair.corrupted[:, q + 1, -n:], (A @ state.unsqueeze(-1)).squeeze(-1), atol=1e-5)
         if name == "binding-swap":
             assert torch.equal(column[:, int(s.start[0, NEEDLE])], 2 * s.label[:, other]) and torch.equal(column[:, int(s.start[0, other])], 2 * s.label[:, NEEDLE])
+        if name == "other-states":  # the maps and labels stay, every state is another
+            assert torch.equal(column, pair.clean[:, :, : 2 * CONFIG.labels].argmax(-1)) and {int(s.start[0, i]) + at for i in range(N) for at in range(1, 11)} <= differing(pair)
+            moved = torch.stack([pair.corrupted[:, int(s.start[0, NEEDLE]) + at, -n:] for at in range(1, 11)], 1)
+            assert torch.allclose((prompts.systems.A[s.system[:, NEEDLE]].unsqueeze(1) @ moved[:, :-1].unsqueeze(-1)).squeeze(-1), moved[:, 1:], atol=1e-5)
         if name == "whole-context":
             assert torch.equal(pair.corrupted, pair.clean.roll(-5, 0)) and differing(pair) >= set(range(2, q - 1)) - {int(x) + 11 for x in s.start[0]} - set(s.start[0].tolist())
             assert not (prompts.segments.system == prompts.segments.system.roll(-5, 0)).any()
@@ -478,10 +495,10 @@ def test_impossible_pairs_say_why(prompts, arguments, message):
 
 
 @pytest.mark.parametrize("name, message", [("whole-context", "haystacks must be at least 2"), ("binding-swap", "systems must be at least 2"),
-                                           ("resumed-state", "systems must be at least 2"), ("query-label", "systems must be at least 2")])
+                                           ("resumed-state", "systems must be at least 2"), ("query-label", "systems must be at least 2"), ("other-states", "traces must be at least 2")])
 def test_prompts_too_few_to_corrupt(name, message):
     with pytest.raises(ValueError, match=message):
-        corrupted_pair(needle_prompts(CONFIG, 1, haystacks=1, traces=3), CONFIG, "2-after", name)
+        corrupted_pair(needle_prompts(CONFIG, 1, haystacks=1, traces=1), CONFIG, "2-after", name)
 
 
 def task_model(**size):

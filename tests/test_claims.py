@@ -147,6 +147,10 @@ def test_circuits_decide_their_claim_by_the_rule():
     asked = {row["question"]: row for row in claims.questions([], circuits=pd.concat(models(one)))}
     assert asked[claims.CONTROLS]["status"] == "in part" and "overlap 1.00" in asked[claims.CONTROLS]["answer"]
     assert {row["status"] for question, row in asked.items() if question != claims.CONTROLS} == {"not tested"}
+    from test_dissect import compared
+
+    asked = {row["question"]: row for row in claims.questions([], circuits=pd.concat(models(one)), compared=compared(40, 60, 80))}
+    assert asked[claims.CONTROLS]["status"] == "answered" and asked[claims.CONTROLS]["answer"].endswith("price c 0.49 (95 % interval 0.49 to 0.50), 6 models: can one set of edges serve both? in part")
 
 
 def test_language_models_decide_their_claim_by_the_rule():
