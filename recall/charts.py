@@ -381,7 +381,7 @@ def norm_gap(table: pd.DataFrame, dimension: int) -> alt.TopLevelMixin:
 # what the figure of chapter 8 can show: quantity of `recall.language.scoring.per_prompt` -> its name in the list
 MEASURES = {
     "gained": "bits gained by the source",
-    "gained_label": "bits gained by the label",
+    "gained_label": "bits gained over a new label",
     "accuracy": "accuracy",
     "label_led": "share that a misdirected label gets",
     "synchronised": "share of the right one of two twins",

@@ -276,10 +276,12 @@ def in_language(gaps: dict[str, pd.DataFrame]) -> dict:
     since no checkpoint of OLMo's was run.  gaps: `half` and `toy`, of `recall.language.results.gaps`."""
     words, above, below = [], [], []
     for by, table in gaps.items():
-        octaves = table[(table.words == "invented") & (table.labels == "arbitrary")].octaves.dropna()
+        own = table[(table.words == "invented") & (table.labels == "arbitrary")].dropna(subset=["octaves"])
+        octaves, late = own.octaves, int(own["first"].isna().sum())
         mean, low, high = dissect.interval(octaves)
         above.append(low > 0 and len(octaves) >= LEAST), below.append(high < 0 and len(octaves) >= LEAST)
-        words.append(f"dates at {'half of the bits' if by == 'half' else 'an identification score of 1/2'}: {mean:.2f} octaves (95 % interval {low:.2f} to {high:.2f}, {len(octaves)} seeds)")
+        words.append(f"dates at {'half of the bits' if by == 'half' else 'an identification score of 1/2'}: {mean:.2f} octaves (95 % interval {low:.2f} to {high:.2f}, {len(octaves)} seeds"
+                     + f", {late} of whose first tokens never got there: a lower bound" * (late > 0) + ")")
     return dict(rule="octaves between the dates of the first and the second token, in a small OLMo-2 trained here on words whose two tokens bear the same bits and are met equally often: "
                      "95 % interval over seeds above 0, by both dates", refuter="95 % interval below 0, by either date",
                 evidence="; ".join(words) + "; OLMo's own checkpoints were not run",
@@ -335,12 +337,11 @@ def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame 
     ]
     found = {} if circuits is None else separate_circuits(circuits)
     if found.get("evidence"):
-        prices = methods.prices(dissect.declared(compared)) if compared is not None else None
-        verdict = "undecided" if prices is None else methods.verdict(prices)
-        rewarded = "" if prices is None else (f"; one circuit for both tasks, price c {'{:.2f} (95 % interval {:.2f} to {:.2f})'.format(*dissect.interval(prices.price))}, "
-                                              f"{len(prices)} models: can one set of edges serve both? {verdict}")
-        rows = [(question, f"the same task twice and seeds: {found['evidence']}{rewarded}", "in part" if verdict == "undecided" else "answered") if question == CONTROLS
-                else (question, answer, status) for question, answer, status in rows]
+        change = [] if compared is None else [methods.differences(dissect.declared(compared), "with_first", *pair, "2-after") for pair in (("rewarded", "reference"), ("pruned rewarded", "pruned"))]
+        rewarded = "; ".join(f"{words}, {'{:+.2f} (95 % interval {:+.2f} to {:+.2f})'.format(*dissect.interval(each))}" for words, each in zip(("elimination", "learned pruning"), change))
+        enough = bool(change) and min(map(len, change)) >= dissect.LEAST
+        rows = [(question, f"the same task twice and seeds: {found['evidence']}" + f"; the overlap when sharing is rewarded changes in {rewarded}" * enough, "answered" if enough else "in part")
+                if question == CONTROLS else (question, answer, status) for question, answer, status in rows]
     if language is not None:  # another task, but a model of our own
         rows = [(question, in_language(language)["evidence"], "in part") if question == ELSEWHERE else (question, answer, status) for question, answer, status in rows]
     return [dict(zip(("question", "answer", "status"), row)) for row in rows]

@@ -36,7 +36,8 @@ following the label, label index at k = 2 from about 0 to about 1):
     Added when six finished models had been seen, before a converting one: the price c of one circuit for both tasks (`recall.methods`) is 0 in
     the only one of them whose label index is about 1, and 0.3 or more in the others. If c, unlike r, tells the mechanism, it falls towards
     0 in each model that converts.
-    Added when both converting models had been seen: *clearly* positive is a correlation that at most one in twenty orders of the steps reaches.
+    Added when both converting models had been seen: *clearly* positive is a correlation that at most one in twenty orders of the steps reaches
+    (steps of one run are not independent: that is no p-value); fewer than LEAST models decide nothing either way.
     An edge starts to matter at the first step at which the larger of its exact effects on a task is ONSET or more.  If an ability were
     one mechanism put together at its date, the edges of its last circuit would start near that date; if it is built out of what
     is there, many of them start before.

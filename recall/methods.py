@@ -23,6 +23,8 @@ Written down before these tables (of one model, n = 3, seed 0, 1-after-query, ov
                 prompts: that the unrewarded circuits differ is a choice among equals.  Overlap that does not rise, or only at a
                 price: the tasks need edges of their own.
     Predicted: c inside [LOW, HIGH]: they share the haystack's reading and part at the query.
+    Added when all had been seen: the c of the two reference circuits put together.  Where the joint circuit is no smaller, asking
+    for one has saved nothing, and c says no more than their overlap does.
     Added when six models had been seen: rank correlation of c with the label index of 2-after-query, as for r in `recall.dissect`.
 """
 
@@ -93,13 +95,15 @@ def compare(run: Run, circuits: pd.DataFrame, edges: pd.DataFrame, scale: Scale 
 
 
 def prices(methods: pd.DataFrame) -> pd.DataFrame:
-    """What one circuit for both tasks costs, a row per model: KEYS, first, second, joint (edges), price (the c of this module's docstring)."""
+    """What one circuit for both tasks costs, a row per model: KEYS, first, second, joint (edges), price (the c of this module's docstring),
+    together (the c of the two reference circuits put together, for which nobody asked)."""
     rows = []
     for values, group in methods.groupby(KEYS, sort=False):
         edges = group.set_index(["method", "task"]).edges
         first, second, joint = edges["reference", TASKS[0]], edges["reference", TASKS[1]], edges["joint", TASKS[0]]
-        rows.append(dict(zip(KEYS, values)) | dict(first=first, second=second, joint=joint, price=dissect.price(joint, first, second)))
-    return pd.DataFrame(rows, columns=[*KEYS, "first", "second", "joint", "price"])
+        either = (first + second) / (1 + group.set_index(["method", "task"]).with_first["reference", TASKS[1]])  # from edges in both / in either
+        rows.append(dict(zip(KEYS, values)) | dict(first=first, second=second, joint=joint, price=dissect.price(joint, first, second), together=dissect.price(either, first, second)))
+    return pd.DataFrame(rows, columns=[*KEYS, "first", "second", "joint", "price", "together"])
 
 
 def differences(methods: pd.DataFrame, column: str, method: str, other: str, task: str | None = None) -> pd.Series:

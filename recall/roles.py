@@ -15,6 +15,7 @@ Written down before these tables:
                 Added after the first model had been seen: that a task gets along without the edges which only the other's circuit has is
                 no finding, its own circuit is whole then; that the other does not is one only if it is worse than the loss of what
                 only the first of its own two draws has, for then its own edges are no choice among equals.
+                Added when all had been seen: these are fewer edges, so that each loss is taken beyond that of as many random ones.
     pairs       Backups (either edge is enough) or partners (both are needed) of PAIR or more of the prediction beyond the sum of each.
 """
 

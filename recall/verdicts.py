@@ -309,7 +309,7 @@ def overlapped(circuits: pd.DataFrame) -> pd.DataFrame:
     rows = []
     all_models = circuits.run.nunique()
     for corruption, group in dissect.overlaps(circuits).groupby("corruption", sort=False):
-        rows.append({"corruption": corruption, "verdict": dissect.verdict(group.shared), "models": f"{len(group)} of {all_models}", "r": _cell(group.shared),
+        rows.append({"corruption": corruption, "verdict": dissect.verdict(group.shared), "models": f"{len(group)} of {all_models}", "r": _cell(group.shared, 3),
                      "overlap": _cell(group.overlap), "chance": f"{group.null.mean():.2f}", "twice": f"{group.ceiling.mean():.2f}",
                      "of the smaller": _cell(group.inside), "chance ": f"{group.inside_null.mean():.2f}"})
     group = dissect.across(circuits)
@@ -342,7 +342,7 @@ def weights(circuits: pd.DataFrame, index: pd.Series) -> str:
             continue
         mean, low, high = dissect.interval(group.overlap - group.null)
         line = (f"* **{corruption}**: the circuits share {'more than' if low > 0 else 'less than' if high < 0 else 'no more than'} chance does (by {mean:.2f}, 95 % interval {low:.2f} to {high:.2f}, "
-                f"{len(group)} models). By the rule: *{dissect.verdict(group.shared)}*, r = {_mean(group.shared)}.")
+                f"{len(group)} models). By the rule: *{dissect.verdict(group.shared)}*, r = {_mean(group.shared, 4)}; by dimension: {'; '.join(f'n = {n}, {_mean(part.shared)}' for n, part in group.groupby('dimension'))}.")
         rho, under, over = dissect.rises(group.run.map(index), group.shared)
         lines.append(line + f" Rank correlation of r with the label index: {rho:.2f} ({under:.2f} to {over:.2f}).")
     return "\n".join(lines)
@@ -359,6 +359,23 @@ def between_tasks(table: pd.DataFrame) -> pd.DataFrame:
     return table.map(lambda value: "–" if math.isnan(value) else f"{value:.2f}").rename_axis("edges in both / in either").reset_index()
 
 
+def synchronised(circuits: pd.DataFrame) -> str:
+    """Who solves synchronised prompts at all, and what its circuits then share, in words."""
+    chosen = circuits[(circuits.corruption == "whole-context") & (circuits.task == "sync 2-after")].dropna(subset=["error_full"])
+    if chosen.empty:
+        return "No circuit was found for synchronised prompts."
+    solves = chosen.set_index("run").error_full < SOLVES
+    lines = []
+    for words, runs_ in (("solve them", solves.index[solves]), ("do not", solves.index[~solves])):
+        own = circuits[circuits.run.isin(runs_)]
+        with_ = {task: dissect.overlaps(own[own.corruption == "whole-context"], task, "sync 2-after").overlap for task in ("1-after", "2-after")}
+        if len(runs_):
+            lines.append(f"{len(runs_)} {words} (error {chosen[chosen.run.isin(runs_)].error_full.min():.2f} to {chosen[chosen.run.isin(runs_)].error_full.max():.2f}): overlap of their synchronised 2-after-query "
+                         f"{_mean(with_['1-after'])} with 1-after-query, {_mean(with_['2-after'])} with 2-after-query")
+    return f"Of {len(solves)} models, {'; '.join(lines)}."
+
+
+SOLVES = 0.25  # error on synchronised prompts, half of what averaging the two systems would give
 NAMES = {"reference": "elimination", "again": "elimination, other prompts", "noising": "exact, noising", "denoising": "exact, denoising", "larger": "exact, the larger",
          "attribution": "attribution", "pruned": "learned pruning", "rewarded": "elimination, rewarded", "pruned rewarded": "learned pruning, rewarded", "joint": "one for both tasks"}
 
@@ -407,7 +424,8 @@ def sharing(compared: pd.DataFrame, index: dict[str, float]) -> str:
     """Whether one set of edges can serve both tasks, and what a reward for sharing changes, in words.  index: label index by run."""
     lines, prices = [], methods.prices(compared)
     lines.append(f"* **One circuit for both tasks** has {prices.joint.mean():.0f} edges where 1-after-query alone has {prices['first'].mean():.0f} and 2-after-query {prices.second.mean():.0f} "
-                 f"(means of {_models(prices)}): the price c is {_mean(prices.price)}. Can one set of edges serve both? By the rule: *{methods.verdict(prices)}*.")
+                 f"(means of {_models(prices)}): the price c is {_mean(prices.price)}. Can one set of edges serve both? By the rule: *{methods.verdict(prices)}*. But the two circuits "
+                 f"simply put together would cost {_mean(prices.together)}: asking for one changes c by {_signed(prices.price - prices.together)}.")
     rho, low, high = dissect.rises(prices.run.map(index), prices.price)
     if not math.isnan(rho):
         last = prices.loc[prices.run.map(index).idxmax()]
@@ -426,7 +444,7 @@ def _signed(values) -> str:
 
 def converted(training: pd.DataFrame) -> str:
     """The natural experiment in each model that was followed: from the first step at which both abilities are there to the last."""
-    lines, rising = [], []
+    lines, rising, falling = [], [], []
     for run, group in training.groupby("run", sort=False):
         able = group[group.step >= max(group.date_1.iloc[0], group.date_2.iloc[0])].dropna(subset=["label_index", "shared"])
         name = f"n = {group.dimension.iloc[0]}, seed {group.seed.iloc[0]}"
@@ -439,10 +457,12 @@ def converted(training: pd.DataFrame) -> str:
         rho = "not defined, one of them stands still" if math.isnan(rho) else f"{rho:+.2f} over {len(able)} steps, reached by {chance:.0%} of all orders"
         lines.append(f"* **{name}**: from step {first.step:,} to {last.step:,} the label index of 2-after-query goes from {first.label_index:.2f} to {last.label_index:.2f}, the shared part r "
                      f"from {first.shared:.2f} to {last.shared:.2f} (between {able.shared.min():.2f} and {able.shared.max():.2f}); rank correlation {rho}. The price of one circuit for both goes from {first.price:.2f} to {last.price:.2f}.")
+        falling.append(last.price < first.price)
     if rising:
-        ends = ("overlap does not tell which mechanism is used" if not all(rising) else "overlap tells which mechanism is used" if len(rising) >= dissect.LEAST
-                else "too few models to say more than that the prediction, that it stays, does not hold in " + ("it" if len(rising) == 1 else "them"))
-        lines.append(f"* **By the rule**: r clearly rises with the label index in {sum(rising)} of the {len(rising)} that could be followed: {ends}.")
+        ends = ("*undecided*, with fewer than five models" if len(rising) < dissect.LEAST else "overlap tells which mechanism is used" if all(rising)
+                else "overlap does not tell which mechanism is used")
+        lines.append(f"* **By the rule**: r clearly rises with the label index in {sum(rising)} of the {len(rising)} that could be followed: {ends}. "
+                     f"The prediction that it stays holds in {len(rising) - sum(rising)} of them, the one that the price falls in {sum(falling)}.")
     return "\n".join(lines)
 
 
@@ -476,7 +496,7 @@ def removed(table: pd.DataFrame) -> pd.DataFrame:
     rows, words = [], {"": "circuit of<br>{}", " only": "… what the<br>other has not", " first draw only": "… what its second<br>draw has not"}
     for task in ("1-after", "2-after"):
         for part, called in words.items():
-            row = {"without": called.format(f"{task}-query"), "edges": _cell(table[table.removed == task + part].edges, 0)}
+            row = {"without": called.format(f"{task}-query"), "edges": _cell(table[(table.removed == task + part) & (table.task == task)].edges, 0)}
             for k in (1, 2):
                 own, random = (table[(table.removed == each + task + part) & (table.task == f"{k}-after")].kept for each in ("", "random, as "))
                 row |= {f"kept of {k}-after": _cell(own), "random" + " " * (k - 1): "–" if random.empty else f"{random.mean():.2f}"}
@@ -490,13 +510,16 @@ def dissociated(table: pd.DataFrame) -> str:
     for task, other in (("1-after", "2-after"), ("2-after", "1-after")):
         kept = table[table.task == task].pivot_table(index="run", columns="removed", values="kept", sort=False)
         spared = table[(table.task == other) & (table.removed == f"{task} only")].kept
-        if not {f"{task} only", f"{task} first draw only"} <= set(kept):
+        if not {f"{random}{task} {part}" for random in ("", "random, as ") for part in ("only", "first draw only")} <= set(kept):
             lines.append(f"* **{task}-query**: no circuit.")
             continue
-        gap = (kept[f"{task} only"] - kept[f"{task} first draw only"]).dropna()
+        beyond = {part: kept[f"{task} {part}"] - kept[f"random, as {task} {part}"] for part in ("only", "first draw only")}
+        gap = (beyond["only"] - beyond["first draw only"]).dropna()
         line = (f"* **{task}-query** keeps {_mean(kept[f'{task} only'])} of itself without the edges that only its circuit has, {other}-query {_mean(spared)}; without those that only the first of its own two draws "
-                f"has, it keeps {_mean(kept[f'{task} first draw only'])}. The difference is {_signed(gap)}, {_models(gap)}")
-        lines.append(line + (": too few for a verdict." if len(gap) < dissect.LEAST else ": *it needs edges of its own*." if dissect.interval(gap)[2] < 0 else ": no sign that it needs edges of its own."))
+                f"has, it keeps {_mean(kept[f'{task} first draw only'])}. Beyond as many random edges, the difference is {_signed(gap)}, {_models(gap)}")
+        line += ": too few for a verdict." if len(gap) < dissect.LEAST else ": *it needs edges of its own*." if dissect.interval(gap)[2] < 0 else ": no sign that it needs edges of its own."
+        unhurt = int((beyond["only"] >= 0).sum())
+        lines.append(line + (f" Not in all: {unhurt} of them lose{'s' * (unhurt == 1)} no more than with random edges." if unhurt else ""))
     return "\n".join(lines)
 
 
@@ -540,15 +563,15 @@ def prompts_in_full(lexicon, tokenizer, tasks: int) -> pd.DataFrame:
     tokens, rows = scoring.target_tokens(tokenizer, lexicon)[0], []
     pieces = lambda word: " · ".join(piece.removeprefix("##") for piece in tokenizer.tokenize(word))
     config = PromptConfig(tasks=tasks, count=1)
-    sets = [(name, lambda: draw(lexicon, tokens, config)) for name in CONDITIONS if name != "synchronised"]
-    sets += [("synchronised", lambda: draw(lexicon, tokens, config, twins=True))]
+    plain, names = draw(lexicon, tokens, config), draw(lexicon, tokens, config, names=True)
+    sets = [(name, CONDITIONS[name][0], name, plain) for name in CONDITIONS if name != "synchronised"]
+    sets += [("last task", "plain, with the task queried that was on last: going on with it needs no label", "plain", draw(lexicon, tokens, replace(config, needle=tasks - 1))),
+             ("names", "plain, under the tasks' own names: nothing has to be looked up", "plain", names),
+             ("synchronised", CONDITIONS["synchronised"][0], "synchronised", draw(lexicon, tokens, config, twins=True))]
     if "context" in lexicon.kinds:
-        sets.append(("plain", lambda: draw(lexicon, tokens, replace(config, kind="context", shown=True))))
-    for name, drawn in sets:
-        question, edit = CONDITIONS[name]
-        prompt = edit(drawn()[0])
-        if any(row["condition"] == name for row in rows):
-            name, question = "plain, pair of the context", "a pair that no training text holds: this prompt alone tells it"
+        sets.append(("pair of the context", "plain, with a pair that no training text teaches: this prompt alone tells it", "plain", draw(lexicon, tokens, replace(config, kind="context", shown=True))))
+    for name, question, edit, drawn in sets:
+        prompt = CONDITIONS[edit][1](drawn[0])
         rows.append(dict(condition=name, question=question, prompt=prompt.text, target=pieces(prompt.target), rival=pieces(prompt.rival) if prompt.rival else ""))
     return pd.DataFrame([{"what is asked": _titled(row["condition"], row["question"]),
                           "prompt, in full, and <strong>the two tokens scored</strong>": f"<code>{html.escape(row['prompt'])} <strong>{row['target']}</strong></code>".replace("\n", "<br>")
@@ -570,29 +593,22 @@ def language_dates(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
     both = pd.concat([table.assign(by=by) for by, table in found.items()]).sort_index(kind="stable")
     return pd.DataFrame([{"": _titled(f"{REAL.get(words, words)} words, {LABELS.get(labels, labels)}", f"{BY[by]}, {len(group)} seed{'s' * (len(group) > 1)}"), "first token, step": step(group["first"]),
-                          "second": step(group.second), "octaves between": _over_seeds(group.octaves)}
+                          "second": step(group.second), "octaves between": "≥ " * bool(group["first"].isna().any()) + _over_seeds(group.octaves)}
                          for (words, labels, by), group in both.groupby(["words", "labels", "by"], sort=False)])
 
 
 def language_order(found: dict[str, pd.DataFrame], words: str = "invented") -> str:
-    """Which token was learnt first, how much of the gap is neither exposure nor entropy, and how much is the label's."""
+    """Which token was learnt first in words whose tokens are alike, and how much of the gap goes with looking up."""
     lines = []
+    bound = lambda table: "at least " * bool(table["first"].isna().any())
     for by, table in found.items():
-        own = table[(table.words == words) & (table.labels == "arbitrary")]
-        named = table[(table.words == words) & (table.labels == "names")]
+        own, named = (table[(table.words == words) & (table.labels == labels)] for labels in ("arbitrary", "names"))
         part = results.label_part(table[table.words == words])
         late = int(own["first"].isna().sum())
-        lines.append(f"* **Dated by {'half of the bits' if by == 'half' else 'the identification score at ½'}.** The second token came first in {interval(int((own.octaves > 0).sum()), len(own))} seeds, by {_over_seeds(own.octaves)} octaves "
-                     f"(doublings of training){f'; {late} first tokens had not come by the last step, so that this is a lower bound' if late else ''}. With the tasks' own names, which need no looking up, "
-                     f"{_over_seeds(named.octaves)} octaves are left; the arbitrary label's part is {_over_seeds(part.octaves)}.")
+        lines.append(f"* **Dated by {'half of the bits' if by == 'half' else 'the identification score at ½'}.** The second token came first in {interval(int((own.octaves > 0).sum()), len(own))} seeds, by "
+                     f"{bound(own)}{_over_seeds(own.octaves)} octaves (doublings of training){f'; in {late} of them the first had not come by the last step' if late else ''}. With the tasks' own names, which need no looking up, it is "
+                     f"{bound(named)}{_over_seeds(named.octaves)}; the difference, which goes with looking up, is {bound(own)}{_over_seeds(part.octaves)}.")
     return "\n".join(lines)
-
-
-def language_matched(matched: pd.DataFrame) -> str:
-    """The gap among pairs whose tokens are alike.  matched: `recall.language.results.gaps` of them."""
-    cell = lambda words: _over_seeds(matched[(matched.words == words) & (matched.labels == "arbitrary")].octaves)
-    return (f"Among pairs matched on both (the two tokens within one bit of each other without the source, and within one octave of frequency), dated by half of the bits: "
-            f"{'; '.join(f'{REAL.get(words, words)} words {cell(words)} octaves' for words in matched.words.unique())}.")
 
 
 def language_bits(last: pd.DataFrame) -> pd.DataFrame:
@@ -603,11 +619,13 @@ def language_bits(last: pd.DataFrame) -> pd.DataFrame:
 
 
 def language_controls(last: pd.DataFrame) -> str:
-    """What a misdirected label and twins do to the second token at the last step, in words."""
+    """What a misdirected label and twins do at the last step, in words.  Of real words the second token of a rival is left out: behind
+    the first letter of another word it is no word."""
     lines = []
     for words, group in last.xs("arbitrary", level="labels").groupby("words", sort=False):
-        lines.append(f"* **{REAL.get(words, words).capitalize()} words.** Under a misdirected label, the label's own answer gets {_over_seeds(group['label_led', 1])} of the first token's chance and "
-                     f"{_over_seeds(group['label_led', 2])} of the second's (0: what was seen rules, 1: the label does). Where two tasks share the first token, the right second one gets {_over_seeds(group.get(('synchronised', 2), []))} against its twin's.")
+        second = f", and {_over_seeds(group['label_led', 2])} of the second's, once the true first one stands there" if words == "invented" else ""
+        lines.append(f"* **{REAL.get(words, words).capitalize()} words.** Under a misdirected label, the label's own answer gets {_over_seeds(group['label_led', 1])} of the first token's chance against the true one "
+                     f"(1: the label rules){second}. Where two tasks share the first token, the right second one gets {_over_seeds(group.get(('synchronised', 2), []))} against its twin's.")
     return "\n".join(lines)
 
 

@@ -235,7 +235,7 @@ def test_committed_circuits_are_those_of_the_tables():
     onsets = dissect.onsets(training, found["circuit_edges_over_training"])
     moved = rows.assign(model=rows.run.map(found.models)).dropna(subset=["model"])
     assert list(outputs(notebook, "text/markdown")) == [
-        verdicts.weights(found.circuits, found.index), verdicts.sharing(dissect.declared(compared), found.index), verdicts.converted(training), verdicts.begun(onsets),
+        verdicts.weights(found.circuits, found.index), verdicts.synchronised(found.circuits), verdicts.sharing(dissect.declared(compared), found.index), verdicts.converted(training), verdicts.begun(onsets),
         verdicts.dissociated(dissect.declared(found["circuit_removals"])), verdicts.agreement(compared), verdicts.traced(moved), verdicts.paired(dissect.declared(found["circuit_pairs"]))]
     assert bodies(notebook) == [made(each) for each in (
         verdicts.overlapped(found.circuits), verdicts.by_size(dissect.by_size(found.edges)), verdicts.between_tasks(dissect.between_tasks(found.circuits)),
@@ -274,19 +274,18 @@ def test_circuits_chapter_takes_a_run_apart(tmp_path, monkeypatch):
 
 def test_committed_language_is_that_of_the_tables():
     notebook, gaps = nbformat.read(SOURCES["08_in_language"], 4), results.both_gaps()
-    last, matched = results.final(results.load()[0]), results.gaps(*results.load(), pairs="matched")
+    last = results.final(results.load()[0])
     lexicon, config = pretrain.recipe("invented", 0)
     shown = verdicts.prompts_in_full(lexicon, pretrain.tokeniser(lexicon), config.tasks)
     assert bodies(notebook) == [made(shown, words=True), made(verdicts.language_bits(last), words=True), made(verdicts.language_dates(gaps), words=True)]
-    assert list(outputs(notebook, "text/markdown")) == [
-        f"{verdicts.language_order(gaps)}\n\n{verdicts.language_matched(matched)}", verdicts.language_controls(last), verdicts.language_context(last)]
+    assert list(outputs(notebook, "text/markdown")) == [verdicts.language_order(gaps), verdicts.language_controls(last), verdicts.language_context(last)]
 
 
 def test_language_chapter_prints_the_words_asked_for(executed):
     text = unescape(next(outputs(executed("08_in_language"), "text/html")))
     lexicon, _ = pretrain.recipe("words", 1)
-    assert sum(f"{source} " in text for source in lexicon.sources) > 8 and "plain, pair of the context" in text
-    assert text.count("<code>") == len(CONDITIONS) + 1
+    assert sum(f"{source} " in text for source in lexicon.sources) > 8 and "pair of the context" in text
+    assert text.count("<code>") == len(CONDITIONS) + 3
 
 
 def test_committed_playgrounds_offer_the_listed_checkpoints():

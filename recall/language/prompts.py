@@ -6,7 +6,7 @@
     nul R: baso
     zim K:          query: a new source, and the label of one of the tasks again; its target is ` misu`
 
-The label stands right before the target, as in the toy, where 1-after-query is predicted on the label.  The prompt ends without a
+The label stands before the target with but a colon between, near to the toy, where 1-after-query is predicted on the label.  The prompt ends without a
 space: the space belongs to the target's first token.  No source stands twice in a prompt (but with `shown`), so that no example
 gives the answer away.
 """
@@ -141,7 +141,7 @@ CONDITIONS = {
     "plain": ("the label of the task, the source, its target", lambda p: p),
     "no source": ("what do the tokens tell of themselves, by spelling and frequency?", lambda p: replace(p, source=HIDDEN)),
     "wrong source": ("the same with another source in its place", lambda p: replace(p, source=p.other)),
-    "unseen": ("what is left without the label: one never used in this prompt", lambda p: replace(p, label=p.unseen)),
+    "unseen": ("a letter that stands for none of these tasks: in training it would mean one not shown yet", lambda p: replace(p, label=p.unseen)),
     "misdirected": ("another task's label, whose own target is the rival: does the label or the first token lead?", _misdirected),
     "synchronised": ("the first token fits two tasks, the second tells them apart: the rival is the other's target",
                      lambda p: replace(p, rival=p.answers[p.twin])),

@@ -5,19 +5,21 @@ with two tasks in a document, which was given up: there an unseen label was answ
 looked up.  Of these settings 1,000 steps of one pilot had been seen, in which labels were
 looked up at 750, and seed 0 with 2,000 steps, in which they were not: hence 4,000.  Arbitrary labels, N tasks in the prompt, the farthest one queried; two dates for each token and seed:
 
-    half     half of the bits that the source has to tell (half of the final gain, beside it, flatters a token that stays on a plateau).
-             In real words most of these bits need no label, since the source leaves few words to choose from: then this date says
-             little about labels.
+    half     half of the bits that the source has to tell (half of the final gain flatters a token that stays on a plateau).
     toy      the identification score of the toy, 1 - (bits missing) / log2 N, reaches 1/2.
 
     earlier     octaves = log2(date of the first token / date of the second).  The second token is learnt earlier where the 95 % t
                 interval over seeds lies above 0, later where it lies below.  A first token that never gets there is dated at the
                 last step: a lower bound.  The claim holds at this scale if both dates say so in the invented words.
-    exposure    In the invented words both tokens bear the same bits, are met equally often and are told by two words of the line: the
-                octaves that are left are of neither exposure nor entropy.  Under the tasks' own names the label needs no looking up:
-                what the octaves are more under arbitrary labels, seed by seed, is the label's part.
+    exposure    In the invented words both tokens bear the same bits and are met equally often: the octaves that are left are of neither
+                number of tokens nor entropy.  Under the tasks' own names the label needs no looking up: what the octaves are more under
+                arbitrary labels, seed by seed, goes with looking up.
     deaf        In misdirected prompts the label-led share of the second token is 0 where the first token rules and 1 where the label does;
                 in synchronised prompts the right second token has 1/2 where nothing but the first token tells the task.
+
+Added after a review, before the seeds were seen: `half` can be passed without looking up.  Of 3 bits, one who knows the N = 3 answers
+gains 1.4, one who also excludes the last task 2.0 (scores 0 and 0.4 of the toy's); in real words most bits need no label at all.
+Where the two dates differ, `toy` is the one that speaks of labels.
 """
 
 from __future__ import annotations

@@ -173,7 +173,8 @@ def share(gap: pd.Series) -> pd.Series:
 
 def matched(scores: pd.DataFrame, bits: float = 1.0, octaves: float = 1.0) -> set[tuple[str, int]]:
     """(labels, prompt) whose two tokens are alike: surprisal without the source within `bits`, and frequency within `octaves`, by
-    their number in the vocabulary, which byte-pair encodings give out in order of frequency.
+    their number in the vocabulary, which byte-level pair encodings give out in order of frequency.  Of other tokenisers, such as our
+    own, that number says nothing: there only the bits are matched in truth.
 
     scores: of one revision, the last.
     """
