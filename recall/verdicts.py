@@ -587,9 +587,10 @@ def _over_seeds(values, digits: int = 2) -> str:
 
 def language_dates(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """When each token was learnt, a row per words, labels and date.  found: `recall.language.results.both_gaps`."""
-    def step(values):
+    def step(values):  # a seed that never gets there is later than any that does
+        middle = values.fillna(math.inf).median()
         reached = "" if values.notna().all() else f" ({values.notna().sum()} of {len(values)} seeds)"
-        return f"{values.median():,.0f}{reached}" if values.notna().any() else "never"
+        return f"{middle:,.0f}{reached}" if math.isfinite(middle) else f"not by the end{reached}"
 
     both = pd.concat([table.assign(by=by) for by, table in found.items()]).sort_index(kind="stable")
     return pd.DataFrame([{"": _titled(f"{REAL.get(words, words)} words, {LABELS.get(labels, labels)}", f"{BY[by]}, {len(group)} seed{'s' * (len(group) > 1)}"), "first token, step": step(group["first"]),

@@ -1,9 +1,10 @@
 """Tables of language models kept in `data/language/`, and what they say over seeds.
 
-Written before the five seeds of either condition were trained.  Pilots of one seed with other settings had been seen, among them one
-with two tasks in a document, which was given up: there an unseen label was answered as well as the right one, so that no label was
-looked up.  Of these settings 1,000 steps of one pilot had been seen, in which labels were
-looked up at 750, and seed 0 with 2,000 steps, in which they were not: hence 4,000.  Arbitrary labels, N tasks in the prompt, the farthest one queried; two dates for each token and seed:
+Written before the seeds were trained.  Pilots of one seed with other settings had been seen, among them one with two tasks in a
+document, which was given up: there a new label was answered as well as the right one, so that no label was looked up.  Of these
+settings 1,000 steps of one pilot had been seen, in which labels were looked up at 750, and seed 0 with 2,000 steps, in which they
+were not: hence 4,000; of the real words, seed 0.  Arbitrary labels, N tasks in the prompt, the farthest one queried; two dates for
+each token and seed:
 
     half     half of the bits that the source has to tell (half of the final gain flatters a token that stays on a plateau).
     toy      the identification score of the toy, 1 - (bits missing) / log2 N, reaches 1/2.
