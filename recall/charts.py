@@ -419,7 +419,7 @@ def bridge(table: pd.DataFrame) -> alt.TopLevelMixin:
     data = alt.InlineData(values=table.round(3).to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse=dict(octaves="number", score="number")))
     base = alt.Chart(data).transform_filter("datum.where == 'toy' || datum.where == pick_where").transform_calculate(
         side="datum.where == 'toy' ? 'toy' : 'language'").encode(
-        x=alt.X("octaves:Q", title="doublings of training since going on was learnt", scale=alt.Scale(domain=[-3, 5], clamp=True)),
+        x=alt.X("octaves:Q", title="doublings since going on was learnt", scale=alt.Scale(domain=[-3, 5], clamp=True)),
         y=alt.Y("score:Q", title="identification score", scale=alt.Scale(domain=[-0.5, 1], clamp=True)),
         color=alt.Color("what:N", scale=alt.Scale(domain=["beginning again", "going on"], range=[LOOK_UP, CONTINUE])),
         strokeDash=alt.StrokeDash("side:N", scale=alt.Scale(domain=["toy", "language"], range=[[1, 0], [6, 3]])), detail="seed:N",

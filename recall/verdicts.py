@@ -594,7 +594,7 @@ def language_dates(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
     both = pd.concat([table.assign(by=by) for by, table in found.items()]).sort_index(kind="stable")
     return pd.DataFrame([{"": _titled(f"{REAL.get(words, words)} words, {LABELS.get(labels, labels)}", f"{BY[by]}, {len(group)} seed{'s' * (len(group) > 1)}"), "first token, step": step(group["first"]),
-                          "second": step(group.second), "octaves between": "≥ " * bool(group["first"].isna().any()) + _over_seeds(group.octaves)}
+                          "second": step(group.second), "octaves between": "≥ " * bool((group["first"].isna() & group.octaves.notna()).any()) + _over_seeds(group.octaves)}
                          for (words, labels, by), group in both.groupby(["words", "labels", "by"], sort=False)])
 
 

@@ -278,7 +278,8 @@ def test_committed_language_is_that_of_the_tables():
     lexicon, config = pretrain.recipe("invented", 0)
     shown = verdicts.prompts_in_full(lexicon, pretrain.tokeniser(lexicon), config.tasks)
     assert bodies(notebook) == [made(shown, words=True), made(verdicts.language_bits(last), words=True), made(verdicts.language_dates(gaps), words=True)]
-    assert list(outputs(notebook, "text/markdown")) == [verdicts.language_order(gaps), verdicts.language_controls(last), verdicts.language_context(last)]
+    assert list(outputs(notebook, "text/markdown")) == [
+        verdicts.language_order(gaps), verdicts.language_order({"toy": gaps["toy"]}, "words"), verdicts.language_controls(last), verdicts.language_context(last)]
 
 
 def test_language_chapter_prints_the_words_asked_for(executed):
