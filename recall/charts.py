@@ -379,7 +379,7 @@ def norm_gap(table: pd.DataFrame, dimension: int) -> alt.TopLevelMixin:
 
 
 # what the figure of chapter 8 can show: quantity of `recall.language.scoring.per_prompt` -> its name in the list
-MEASURES = {
+QUANTITIES = {
     "gained": "bits gained by the source",
     "gained_label": "bits gained over a new label",
     "accuracy": "accuracy",
@@ -395,10 +395,10 @@ def language_gains(table: pd.DataFrame, words: str | None = None, under: str = "
     table = table.rename(columns={"labels": "under"})
     start = dict(words=table.words.iloc[0] if words is None else words, under=under)
     wide = table.pivot_table(index=["words", "under", "seed", "step", "k"], columns="quantity", values="mean")
-    wide = wide.reindex(columns=list(MEASURES)).rename(columns=MEASURES).round(3).reset_index().assign(token=lambda f: f.k.map(dict(enumerate(TOKENS, 1))))
-    numbers = ["step", *MEASURES.values()]
+    wide = wide.reindex(columns=list(QUANTITIES)).rename(columns=QUANTITIES).round(3).reset_index().assign(token=lambda f: f.k.map(dict(enumerate(TOKENS, 1))))
+    numbers = ["step", *QUANTITIES.values()]
     data = alt.InlineData(values=wide.drop(columns="k").to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse={name: "number" for name in numbers}))
-    measure = choice("measure", "measure ", list(MEASURES.values()), MEASURES["gained"])
+    measure = choice("measure", "measure ", list(QUANTITIES.values()), QUANTITIES["gained"])
     base = alt.Chart(data).transform_filter("datum.words == pick_words && datum.under == pick_under").transform_calculate(
         value="datum[pick_measure]").transform_filter("isValid(datum.value)").encode(
         x=alt.X("step:Q", title="training step", scale=alt.Scale(type="symlog", constant=16),
