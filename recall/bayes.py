@@ -146,7 +146,7 @@ def _prior(reading: Reading, config: TaskConfig) -> tuple[Tensor, Tensor]:
     m = torch.arange(1, config.max_systems + 1, device=used.device).double()
     u = before.sum(-1, keepdim=True)  # [B, T, 1] systems seen before the row
     old = before.gather(2, reading.label.clamp(min=0).unsqueeze(-1))
-    step = torch.where(old, (1 / m).log(), ((m - u).clamp(min=0) / m).log()) * reading.opens.unsqueeze(-1).double()
+    step = torch.where(old, (1 / m).log(), ((m - u).clamp(min=0) / m).log())
     step = torch.where(reading.opens.unsqueeze(-1), step, torch.zeros_like(step))
     history = torch.cat([torch.zeros_like(step[:, :1]), step[:, :-1].cumsum(1)], 1)  # of the segments before the row
     history = _rows(history.exp(), reading.open_row)  # before this segment; [B, T, M]

@@ -93,7 +93,7 @@ def training_curve(history: pd.DataFrame, blind: float, systems: int) -> alt.Top
 
 def _pickers(table: pd.DataFrame, start: dict) -> list[alt.Parameter]:
     words = {"intervention": "intervention ", "dimension": "system dimension n ", "labels": "label count ", "systems": "systems in the prompt N ",
-             "needle": "needle ", "setting": "training setting ", "words": "words ", "under": "labels "}
+             "needle": "needle ", "setting": "training setting ", "lexicon": "words ", "under": "labels "}
     order = lambda name: table[name].drop_duplicates().tolist() if name == "intervention" else _options(table, name, start)
     return [choice(name, words[name], order(name), start[name]) for name in words if name in start]
 
@@ -389,17 +389,17 @@ QUANTITIES = {
 TOKENS = ["first token", "second token"]
 
 
-def language_gains(table: pd.DataFrame, words: str | None = None, under: str = "arbitrary") -> alt.TopLevelMixin:
+def language_gains(table: pd.DataFrame, lexicon: str | None = None, under: str = "arbitrary") -> alt.TopLevelMixin:
     """What the first and the second token of a translation gain over a language model's training: a thin line per seed, thick ones for
-    their mean.  table: `summary` of `recall.language.results.load`.  words, under (what labels): shown first."""
-    table = table.rename(columns={"labels": "under"})
-    start = dict(words=table.words.iloc[0] if words is None else words, under=under)
-    wide = table.pivot_table(index=["words", "under", "seed", "step", "k"], columns="quantity", values="mean")
+    their mean.  table: `summary` of `recall.language.results.load`.  lexicon (its words), under (what labels): shown first."""
+    table = table.rename(columns={"words": "lexicon", "labels": "under"})
+    start = dict(lexicon=table.lexicon.iloc[0] if lexicon is None else lexicon, under=under)
+    wide = table.pivot_table(index=["lexicon", "under", "seed", "step", "k"], columns="quantity", values="mean")
     wide = wide.reindex(columns=list(QUANTITIES)).rename(columns=QUANTITIES).round(3).reset_index().assign(token=lambda f: f.k.map(dict(enumerate(TOKENS, 1))))
     numbers = ["step", *QUANTITIES.values()]
     data = alt.InlineData(values=wide.drop(columns="k").to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse={name: "number" for name in numbers}))
     measure = choice("measure", "measure ", list(QUANTITIES.values()), QUANTITIES["gained"])
-    base = alt.Chart(data).transform_filter("datum.words == pick_words && datum.under == pick_under").transform_calculate(
+    base = alt.Chart(data).transform_filter("datum.lexicon == pick_lexicon && datum.under == pick_under").transform_calculate(
         value="datum[pick_measure]").transform_filter("isValid(datum.value)").encode(
         x=alt.X("step:Q", title="training step", scale=alt.Scale(type="symlog", constant=16),
                 axis=alt.Axis(values=[0, *(m * 10**e for e in range(1, 6) for m in (2, 5, 10))], labelOverlap=True)),
@@ -447,7 +447,7 @@ def circuit_graph(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     """
     if table.empty:
         return themed(alt.Chart(pd.DataFrame({"words": ["this corruption does not move both predictions of this model"]})).mark_text(fontSize=14).encode(text="words:N"), 200)
-    pickers = [choice(name, f"{name} ", table[name].drop_duplicates().tolist(), start[name]) for name in start]
+    pickers = [choice(name, f"{name} ", _options(table, name, start) if name == "step" else table[name].drop_duplicates().tolist(), start[name]) for name in start]
     shown = choice("edges", "edges ", ["in a circuit", "in both circuits", "by their effect alone"], "in a circuit")
     least = alt.param(name="pick_effect", value=0, bind=alt.binding_range(min=0, max=0.5, step=0.01, name="least effect "))
     scenes, lines = table[list(start)].drop_duplicates(ignore_index=True), table[["writer", "reader", "x", "y", "x2", "y2"]].drop_duplicates(["writer", "reader"])

@@ -30,7 +30,6 @@ Written down before these tables (of one model, n = 3, seed 0, 1-after-query, ov
 
 from __future__ import annotations
 
-
 import numpy as np
 import pandas as pd
 

@@ -335,6 +335,9 @@ def test_chart_takes_the_summary():
     (text,) = [rows for rows in chart["datasets"].values() if isinstance(rows, str)]
     rows = pd.read_csv(io.StringIO(text)).set_index(["token", "under", "step"])["bits gained by the source"]
     assert rows["first token", "names", 800] == 3 and rows["second token", "arbitrary", 200] == 2
+    both = pd.concat([scoring.summary(frame).assign(words="invented", seed=0), scoring.summary(frame[frame.labels == "names"]).assign(words="words", seed=0)])
+    gaps = [rows for rows in charts.language_gains(both).to_dict()["datasets"].values() if isinstance(rows, list) and rows and "words" in rows[0]]
+    assert gaps == [[dict(lexicon="words", under="arbitrary", words="these words have no such prompts")]]  # said where there is nothing to draw
     assert charts.picture(charts.language_gains(scoring.summary(frame).assign(words="invented", seed=0))).startswith(b"<svg")
 
 

@@ -75,16 +75,15 @@ def scores(summary: pd.DataFrame) -> pd.DataFrame:
     return score.rename("score").reset_index().drop(columns="tasks")
 
 
-def gaps(summary: pd.DataFrame, dates: pd.DataFrame, by: str = "half", pairs: str = "all") -> pd.DataFrame:
+def gaps(summary: pd.DataFrame, dates: pd.DataFrame, by: str = "half") -> pd.DataFrame:
     """One row per model and kind of labels: words, labels, seed, first, second (dates in steps, nan if never), octaves.
 
-    by: which of the two dates, `half` or `toy`.  pairs: all, or (for `half`) those `matched` in bits and frequency.  octaves = log2(first / second), with the last step for a first token that never
+    by: which of the two dates, `half` or `toy`.  octaves = log2(first / second), with the last step for a first token that never
     gets there (a lower bound); nan without a second.
     """
     check("by", by in ("half", "toy"), "half or toy", by)
-    check("pairs", pairs == "all" or by == "half", "all where dates are by the toy's score", pairs)
     if by == "half":
-        rows = dates[(dates.quantity == "gained") & (dates.pairs == pairs)]
+        rows = dates[(dates.quantity == "gained") & (dates.pairs == "all")]
         found = rows[MODEL].assign(first=rows.whole_first, second=rows.whole_second)
     else:
         date = lambda part: evaluation.emergence(part.rename(columns={"step": "examples"}), "score", 0.5).date
