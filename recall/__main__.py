@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     many.add_argument("--keep", type=Path, help="folder for copies of finished runs without weights; what is there is not run again")
     many.add_argument("--workers", type=int, default=os.cpu_count(), help="one-thread processes (default: all cores)")
     many.add_argument("--scheduler", help="address of a Dask scheduler whose workers see --out")
+    many.add_argument("--device", default="cpu", help="of every worker, such as cuda (default: cpu)")
     many.add_argument("--cost", action="store_true", help="print what it would take and stop")
     many.add_argument("--table", type=Path, help="write one line per run to this CSV file at the end")
     many.set_defaults(run=_sweep)
@@ -151,7 +152,7 @@ def _sweep(options):
     if options.cost:
         return
     finished, failed = sweep.run(configs, options.out, keep=options.keep, workers=options.workers, scheduler=options.scheduler,
-                                 report=progress.of_sweep())
+                                 device=options.device, report=progress.of_sweep())
     rows = sweep.table(finished)
     if options.table:
         runs.write_csv(options.table, rows)

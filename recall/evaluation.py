@@ -22,6 +22,8 @@ from recall.task import TaskConfig
 THRESHOLD = 0.5  # of the identification score: half way from the label-blind average to ideal recall
 STUDY_CUTOFF = 0.5  # of the median squared error (facts 4.1)
 
+HAAR = ("haar", "equal")  # families with Haar maps and E|x|^2 = 1
+
 Predict = Callable[[Tensor], Tensor]
 
 
@@ -60,9 +62,9 @@ def event_errors(predictions: Tensor, prompts: Prompts, config: TaskConfig) -> d
 def identification_score(mean_error: float, family: str, systems: int) -> float:
     """s = (E_blind - E)/(E_blind - E_ideal) with E_ideal = 0: 0 for the label-blind average, 1 for ideal recall.
 
-    nan at N = 1, where there is nothing to identify, and for families other than `haar`, whose E_blind has no closed form.
+    nan at N = 1, where there is nothing to identify, and for families without Haar maps, whose E_blind has no closed form.
     """
-    if family != "haar" or systems == 1:
+    if family not in HAAR or systems == 1:
         return math.nan
     blind = blind_error(systems)
     return (blind - mean_error) / blind

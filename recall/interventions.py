@@ -26,7 +26,7 @@ from recall.needle import Prompts
 from recall.systems import Systems
 from recall.task import TaskConfig, check, edit, stream
 
-ISOMETRIES = ("haar", "rotations", "identity")  # families whose maps keep the norm and can be undone
+ISOMETRIES = ("haar", "equal", "rotations", "identity")  # families whose maps keep the norm and can be undone
 LOUD = 2.0  # times the amplitude of the label
 HALF = 0.5  # of the way
 

@@ -6,20 +6,14 @@ A setting (`fast-0`, `adamw-0`) is frozen: its number goes up when anything in i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Callable, get_type_hints
 
 from recall import runs
 from recall.evaluation import EvaluationConfig
 from recall.model import GPTConfig
 from recall.needle import prompt_rows
-from recall.task import TaskConfig, check
-
-
-def later(default):
-    """A field that was added after runs had been committed: left out of the JSON while at its default, which is what
-    those runs did, so that their names (a hash of the JSON) stay valid."""
-    return field(default=default, metadata={"later": True})
+from recall.task import TaskConfig, check, later
 
 
 @dataclass(frozen=True)

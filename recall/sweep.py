@@ -127,7 +127,7 @@ def done_steps(folder: Path) -> int:
         return 0
 
 
-def work(config: dict, folder: str) -> str:
+def work(config: dict, folder: str, device: str = "cpu") -> str:
     """Train one run in a worker: `done`, or `busy` where another process holds its folder."""
     folder, told = Path(folder), 0.0
 
@@ -138,7 +138,7 @@ def work(config: dict, folder: str) -> str:
             runs.write_atomically(folder / "progress.json", json.dumps({"step": progress["step"]}).encode())
 
     try:
-        training.train(from_json(config), folder, report=report)
+        training.train(from_json(config), folder, device=device, report=report)
     except training.Busy:
         return "busy"
     return "done"
@@ -197,6 +197,7 @@ def run(
     keep: Path | None = None,
     workers: int = 1,
     scheduler: str | None = None,
+    device: str = "cpu",
     report: Callable[[dict], None] | None = None,
 ) -> tuple[list[runs.Run], dict[str, str]]:
     """Run what is missing in `out`/{name}; the finished runs, in the order given, and why others failed, by name.
@@ -204,6 +205,7 @@ def run(
     keep: folder to which finished runs are copied without their weights (`runs.keep`); what is there is not run again.
     workers: processes of one thread each, started afresh: a script that calls this needs `if __name__ == "__main__":`.
     scheduler: address of a Dask cluster instead, whose one-thread workers see `out` under the same path.
+    device: of every worker's training.  Several small models share a GPU well: its time goes into launching.
     report: called about every second with runs, finished, failed, step, steps (of all runs; those of a run that ended
     early count as many as it took).
     """
@@ -211,7 +213,7 @@ def run(
     out = Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
     keep = Path(keep).resolve() if keep else None
-    todo = _Todo(configs, out, keep, report)
+    todo = _Todo(configs, out, keep, device, report)
     broken = 0
     while todo.left:
         before = len(todo.left)
@@ -231,8 +233,8 @@ def run(
 class _Todo:
     """The runs that are left, and what became of the others."""
 
-    def __init__(self, configs: list[RunConfig], out: Path, keep: Path | None, report):
-        self.configs, self.out, self.keep, self.report = configs, out, keep, report
+    def __init__(self, configs: list[RunConfig], out: Path, keep: Path | None, device: str, report):
+        self.configs, self.out, self.keep, self.device, self.report = configs, out, keep, device, report
         self.left: dict[str, RunConfig] = {}
         self.steps: dict[str, int] = {}  # that a finished run took
         self.failed: dict[str, str] = {}
@@ -252,7 +254,7 @@ class _Todo:
 
     def drain(self, executor) -> None:
         """Give every run to the executor and wait for all; a busy one is given again."""
-        submit = lambda name: executor.submit(work, to_json(self.left[name]), str(self.out / name))
+        submit = lambda name: executor.submit(work, to_json(self.left[name]), str(self.out / name), self.device)
         pending = {submit(name): name for name in self.left}
         while pending:
             finished, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)

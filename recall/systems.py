@@ -22,6 +22,7 @@ class Systems:
 
     A: [M, d, d] state map.  x0: [M, d] first state.  C: [M, n, d] or None for C = I (then n = d).
     state_noise: standard deviation of w (0 for none).  observation_noise: [M] standard deviation of v, or None.
+    unit: first states lie on the unit sphere.
     """
 
     A: Tensor
@@ -29,6 +30,7 @@ class Systems:
     C: Tensor | None = None
     state_noise: float = 0.0
     observation_noise: Tensor | None = None
+    unit: bool = False
 
     def __len__(self) -> int:
         return len(self.A)
@@ -55,6 +57,12 @@ def haar_orthogonal(count: int, n: int, generator: torch.Generator, dtype=torch.
 
 def _haar(count, n, generator):
     return Systems(haar_orthogonal(count, n, generator), _spherical(count, n, generator))
+
+
+def _equal(count, n, generator):
+    """`haar` with every first state on the unit sphere, so that no norm tells one system from another."""
+    drawn = _haar(count, n, generator)
+    return with_first_states(replace(drawn, unit=True), generator)
 
 
 def _identity(count, n, generator):
@@ -105,6 +113,7 @@ def _spherical(count, n, generator):
 
 FAMILIES = {
     "haar": _haar,
+    "equal": _equal,
     "identity": _identity,
     "rotations": _rotations,
     "gaussian": _gaussian,
@@ -127,7 +136,8 @@ def draw(family: str, count: int, n: int, generator: torch.Generator) -> Systems
 def with_first_states(systems: Systems, generator: torch.Generator) -> Systems:
     """The same maps, each from a new first state of its own law."""
     if systems.C is None:
-        return replace(systems, x0=_spherical(*systems.x0.shape, generator))
+        x0 = _spherical(*systems.x0.shape, generator)
+        return replace(systems, x0=x0 / x0.norm(dim=-1, keepdim=True) if systems.unit else x0)
     root = torch.linalg.cholesky(stationary_covariance(systems.A, systems.state_noise))
     fresh = torch.randn(*systems.x0.shape, 1, generator=generator, device=generator.device)
     return replace(systems, x0=(root @ fresh).squeeze(-1))
@@ -142,12 +152,15 @@ def stationary_covariance(A: Tensor, state_noise: float) -> Tensor:
     return (S + S.mT) / 2
 
 
-def rollout(systems: Systems, steps: int, generator: torch.Generator | None = None) -> Tensor:
+def rollout(systems: Systems, steps: int, generator: torch.Generator | None = None, state_noise: float = 0.0) -> Tensor:
     """[M, steps, n] observations y[0..steps-1] of each system from its x0.
 
     Without noise the trajectory is built by doubling, X[k..2k) = A^k X[0..k), which takes log2(steps) products.
     With noise `generator` supplies it (ValueError if it is missing).
+    state_noise: s, for orthogonal maps: x' = sqrt(1 - s^2) A x + s w, w ~ N(0, I/n), under which N(0, I/n) is stationary.
     """
+    if state_noise:
+        return _shaken(systems, steps, generator, state_noise)
     if systems.state_noise or systems.observation_noise is not None:
         return _noisy_rollout(systems, steps, generator)
     states, power = systems.x0.unsqueeze(1), systems.A  # [M, 1, d], A^1
@@ -156,6 +169,15 @@ def rollout(systems: Systems, steps: int, generator: torch.Generator | None = No
         power = power @ power
     states = states[:, :steps]
     return states if systems.C is None else states @ systems.C.mT
+
+
+def _shaken(systems, steps, generator, noise):
+    w = noise * torch.stack([_spherical(*systems.x0.shape, generator) for _ in range(steps)])
+    x, states = systems.x0, []
+    for t in range(steps):
+        states.append(x)
+        x = (1 - noise**2) ** 0.5 * (systems.A @ x.unsqueeze(-1)).squeeze(-1) + w[t]
+    return torch.stack(states, dim=1)
 
 
 def before(A: Tensor, state: Tensor, steps: int) -> Tensor:

@@ -23,7 +23,7 @@ Columns of a token row, C = 2 * labels + 2 + n:
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -35,6 +35,12 @@ LABEL_VALUE = 2**0.5  # a label row then has about the squared norm of a payload
 ZIPF_EXPONENT = 1.5  # of the number of systems per trace in the study (facts 1.2)
 CUTS_PER_SYSTEM, MAX_CUTS = 2.0, 125  # Poisson(2m) cuts, at most 125 (facts 1.2)
 STREAMS = ("init", "train", "evaluation", "library")  # each purpose draws from its own
+
+
+def later(default):
+    """A field that was added after runs had been committed: left out of the JSON while at its default, which is what
+    those runs did, so that their names (a hash of the JSON) stay valid."""
+    return field(default=default, metadata={"later": True})
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,13 @@ class TaskConfig:
 
     Half of the study's traces hold a single system and few segments resume; the compact traces are nearly all made
     of resumptions, which is what makes both abilities appear within minutes on one core.
+
+    What makes the cues of training traces less certain; the prompts of an evaluation never have any of it:
+
+        min_systems    fewest systems in a compact trace (1).  At max_systems every system is as likely as the others to be resumed
+        repeats        False: no system is on twice in a row, where a trace has more than one; the next is uniform among the others
+        label_error    chance that a segment is labelled by a label drawn from all, whichever system is on (open and close alike)
+        state_noise    s: x' = sqrt(1 - s^2) U x + s w with w ~ N(0, I/n), which keeps the law of every state; for `haar` only
     """
 
     family: str = "haar"
@@ -68,6 +81,10 @@ class TaskConfig:
     min_payload: int = 3
     max_payload: int = 10
     library: int | None = None
+    min_systems: int = later(1)
+    repeats: bool = later(True)
+    label_error: float = later(0.0)
+    state_noise: float = later(0.0)
 
     def __post_init__(self):
         check("family", self.family in systems.FAMILIES, f"one of {', '.join(systems.FAMILIES)}", self.family)
@@ -82,6 +99,12 @@ class TaskConfig:
               f"at most trace_length - 2 ({self.trace_length - 2}): a segment has two label rows", self.max_payload)
         check("library", self.library is None or self.library >= self.max_systems,
               f"none or at least max_systems ({self.max_systems})", self.library)
+        check("min_systems", 1 <= self.min_systems <= self.max_systems, f"1 to max_systems ({self.max_systems})", self.min_systems)
+        check("min_systems", self.generator == "compact" or self.min_systems == 1, "1 for the study's generator", self.min_systems)
+        check("label_error", 0 <= self.label_error <= 1, "0 to 1", self.label_error)
+        check("state_noise", 0 <= self.state_noise < 1, "0 to below 1", self.state_noise)
+        check("state_noise", self.state_noise == 0 or (self.family == "haar" and self.library is None),
+              "0 but for fresh systems of the haar family", self.state_noise)
 
     @classmethod
     def study(cls, **changes) -> TaskConfig:
@@ -153,6 +176,11 @@ class Batch:
     def mask(self) -> Tensor:
         """[B, T] bool: rows whose next row carries an observation, the only ones in the loss."""
         return self.tokens[:, 1:, -self.observations.shape[-1] - 1] == 1
+
+    def to(self, device) -> Batch:
+        """The same traces on another device; their systems, which no training step reads, stay where they are."""
+        segments = Segments(**{name: value.to(device) for name, value in vars(self.segments).items()})
+        return replace(self, tokens=self.tokens.to(device), segments=segments, observations=self.observations.to(device))
 
 
 def lay_out(segments: Segments, observations: Tensor, labels: int, rows: int) -> Tensor:
@@ -231,10 +259,16 @@ class Task:
         cuts = _study_segments if config.generator == "study" else _compact_segments
         start, length = cuts(config, counts, generator)  # [B, S] each
         slot = (torch.rand(length.shape, generator=generator, device=self.device) * counts[:, None]).long()
+        if not config.repeats:
+            slot = _without_repeats(slot, length, counts, generator)
         offset = counts.cumsum(0) - counts
         names = torch.rand(batch_size, config.labels, generator=generator, device=self.device).argsort(1)
         system = offset[:, None] + slot
-        segments = Segments(system, names.gather(1, slot), start + 1, length, resume_times(system, length))
+        label = names.gather(1, slot)
+        if config.label_error:
+            wrong = torch.rand(label.shape, generator=generator, device=self.device) < config.label_error
+            label = torch.where(wrong, torch.randint(config.labels, label.shape, generator=generator, device=self.device), label)
+        segments = Segments(system, label, start + 1, length, resume_times(system, length))
         drawn, observations = self._trajectories(int(counts.sum()), segments, split, generator)
         if self.library is not None and split == "train":
             observations = observations[_distinct(len(self.library), counts, generator)]
@@ -246,12 +280,12 @@ class Task:
             return None, self.library
         steps = min(int((segments.first + segments.length).max()), self.config.trace_length)
         drawn = systems.draw(self.config.family, count, self.config.dimension, generator)
-        return drawn, systems.rollout(drawn, max(steps, 1), generator)
+        return drawn, systems.rollout(drawn, max(steps, 1), generator, self.config.state_noise)
 
 
 def _system_counts(config, batch_size, generator):
     m = torch.arange(1, config.max_systems + 1, device=generator.device)
-    weight = m.double() ** -ZIPF_EXPONENT if config.generator == "study" else torch.ones_like(m).double()
+    weight = m.double() ** -ZIPF_EXPONENT if config.generator == "study" else (m >= config.min_systems).double()
     return torch.multinomial(weight, batch_size, replacement=True, generator=generator) + 1
 
 
@@ -277,6 +311,18 @@ def _compact_segments(config, counts, generator):
     start = (length + 2).cumsum(1) - (length + 2)
     length = torch.where(start < T, length, -2)
     return start.clamp(max=T), length
+
+
+def _without_repeats(slot, length, counts, generator):
+    """[B, S] the same draw, but that a segment whose system was on just before takes one of the others.  Segments with nothing
+    to show do not count."""
+    other = 1 + (torch.rand(slot.shape, generator=generator, device=slot.device) * (counts - 1)[:, None]).long()
+    slot, before = slot.clone(), torch.full_like(slot[:, 0], -1)
+    for s in range(slot.shape[1]):
+        again = (slot[:, s] == before) & (counts > 1)
+        slot[:, s] = torch.where(again, (slot[:, s] + other[:, s]) % counts, slot[:, s])
+        before = torch.where(length[:, s] > 0, slot[:, s], before)
+    return slot
 
 
 def _distinct(size, counts, generator):

@@ -181,8 +181,8 @@ class _State:
 
     def __init__(self, config: RunConfig, out: Path, how: dict):
         self.config, self.out, self.how, self.device = config, out, how, (device := how["device"])
-        self.task = Task(config.task, config.seed, device)
-        self.evaluator = Evaluator(config.task, config.evaluation, device)
+        self.task = Task(config.task, config.seed)  # drawn on the CPU: every device sees the same traces
+        self.evaluator = Evaluator(config.task, config.evaluation)
         self.model = build_model(config, device=device)
         self.optimisers = optimisers(self.model, config.training)
         self.step, self.seconds, self.evaluation_seconds, self.start_seconds, self.loss = 0, 0.0, 0.0, 0.0, math.nan
@@ -200,7 +200,7 @@ class _State:
 
     def advance(self, forward, precision) -> None:
         config, begun = self.config.training, time.perf_counter()
-        batch = self.task.sample_batch(self.step, config.batch_size)
+        batch = self.task.sample_batch(self.step, config.batch_size).to(self.device)
         self.loss = step(forward, self.optimisers, batch, config, self.step, precision)
         self.step += 1
         self.seconds += time.perf_counter() - begun
@@ -233,12 +233,15 @@ class _State:
 
     def _evaluate(self):
         begun = time.perf_counter()
-        frame = self.evaluator(self.model.predict)
+        frame = self.evaluator(self._predicts(self.model))
         frame.insert(0, "step", self.step)
         frame.insert(1, "examples", self.step * self.config.training.batch_size)
         frame.insert(2, "loss", self.loss)
         self.history.append(frame)
         self.evaluation_seconds += time.perf_counter() - begun
+
+    def _predicts(self, model):
+        return lambda tokens: model.predict(tokens.to(self.device)).cpu()
 
     def _checkpoint(self):
         if self.step in self.keep:
@@ -277,7 +280,7 @@ class _State:
         model = build_model(self.config, published, self.device)
         larger = replace(self.config.evaluation, haystacks=FINAL_HAYSTACKS, traces=FINAL_TRACES,
                          seed=self.config.evaluation.seed + 1)
-        final = Evaluator(self.config.task, larger, self.device)(model.predict)
+        final = Evaluator(self.config.task, larger)(self._predicts(model))
         facts = dict(
             command=f"python -m recall train --config config.json --out {self.config.name}",
             ended=self.ended,

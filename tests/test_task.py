@@ -154,7 +154,7 @@ def test_symbols_draw_the_trace():
     (dict(max_systems=5), r"max_systems must be 1 to labels \(4\), not 5"),
     (dict(max_payload=95), "max_payload must be at most trace_length - 2"),
     (dict(min_payload=11), "min_payload must be 1 to max_payload"),
-    (dict(family="x"), "family must be one of haar, identity"),
+    (dict(family="x"), "family must be one of haar, equal, identity"),
     (dict(generator="x"), "generator must be study or compact"),
     (dict(labels=0), "labels must be 1 to 256"),
     (dict(library=2), r"library must be none or at least max_systems \(4\)"),
