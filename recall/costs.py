@@ -65,7 +65,7 @@ def price(run: Run, systems: int = 2) -> dict:
                  f"{name} seconds": summary.seconds_until(run, examples)}
     final = run.final.query("systems == @systems and event == 'query' and condition == 'plain' and k <= 2")
     return line | dict(score=final.score.mean(skipna=False), ended=ended, limit=float(run.history.examples.max() * rows),
-                       limit_seconds=run.manifest["training_seconds"],
+                       limit_seconds=run.manifest["training_seconds"] if summary.on_cpu(run) else math.nan,
                        evaluation_seconds=run.manifest["evaluation_seconds"],
                        start_seconds=run.manifest.get("start_seconds", math.nan))
 

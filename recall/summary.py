@@ -22,6 +22,7 @@ def describe(run: Run) -> dict:
     excepted (`evaluation.emergence`); emergence_strict: without exception.  nan: not by the end, or no score (it is
     defined for the family `haar`).
     study_cutoff: the same by the study's rule, median squared error below 0.5.
+    seconds: of one core; nan for a run on another device.
     checkpoint: None where only the tables were kept.
     ended: why the run ended (`training.train`), after `steps` steps.
     misdirected: N -> k -> error and label index of the published model.
@@ -47,7 +48,7 @@ def describe(run: Run) -> dict:
         steps=int(history.step.max()),
         ended=run.manifest.get("ended", "steps"),
         examples=int(history.examples.max()),
-        seconds=run.manifest["training_seconds"],
+        seconds=run.manifest["training_seconds"] if on_cpu(run) else math.nan,
         evaluation_seconds=run.manifest["evaluation_seconds"],
         checkpoint=str(run.folder / WEIGHTS) if run.whole else None,
         emergence=found(emergence),
@@ -77,9 +78,14 @@ def flat(row: dict) -> dict:
     return line
 
 
+def on_cpu(run: Run) -> bool:
+    """Whether the run's seconds are one core's: only those are compared."""
+    return run.manifest.get("device", "cpu") == "cpu"
+
+
 def seconds_until(run: Run, date: float) -> float:
-    """One-thread training seconds at `date` examples, from the run's mean rate."""
-    return run.manifest["training_seconds"] * date / int(run.history.examples.max())
+    """One-thread training seconds at `date` examples, from the run's mean rate; nan for a run on another device than the CPU."""
+    return math.nan if not on_cpu(run) else run.manifest["training_seconds"] * date / int(run.history.examples.max())
 
 
 CELL = ("dimension", "labels", "setting", "seed")
@@ -265,7 +271,7 @@ def gaps(runs: list[Run], systems: int = 2) -> pd.DataFrame:
         line = dict(zip(("n", "labels", "setting"), key)) | {"seeds": len(group)}
         for name in reversed(ABILITIES):
             line |= {f"reached {name}": int(when[name].notna().sum()), f"{name}, median": median(when[name]) / 1000}
-        line["both, seconds"] = median(pd.Series([seconds_until(run, max(each, key=lambda d: (math.isnan(d), d))) for run, each in zip(group, when.to_numpy())]))
+        line["both, seconds"] = median(pd.Series([seconds_until(run, max(each, key=lambda d: (math.isnan(d), d))) for run, each in zip(group, when.to_numpy()) if on_cpu(run)]))
         line["2-after first"] = sum(order_of(run, systems) == "2-after first" for run in group)
         known = len(group) >= 3 and not np.isnan(ratio).any()
         low, high = stats.ttest_1samp(ratio, 0.0).confidence_interval(0.95) if known else (math.nan, math.nan)

@@ -289,7 +289,7 @@ class _State:
             evaluation_seconds=round(self.evaluation_seconds, 1),
             start_seconds=round(self.start_seconds, 1),
             **self.how,
-            processor=_processor(),
+            processor=_processor(self.device),
             versions=dict(recall=recall.__version__, python=platform.python_version(), torch=torch.__version__,
                           numpy=numpy.__version__),
         )
@@ -302,7 +302,9 @@ def _able(evaluation: pd.DataFrame) -> bool:
     return len(rows) > 0 and bool((rows.score >= THRESHOLD).all())
 
 
-def _processor() -> str:
+def _processor(device: str) -> str:
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
