@@ -82,3 +82,15 @@ def test_unknown_family_and_dimension_zero():
     with pytest.raises(ValueError, match="dimension must be at least 1"):
         systems.draw("haar", 1, 0, generator())
     assert math.isfinite(systems.draw("haar", 1, 1, generator()).A.item())
+
+
+def test_equal_norms_stay_equal_in_training_and_in_prompts():
+    drawn = systems.draw("equal", 50, 3, generator())
+    assert torch.allclose(systems.rollout(drawn, 9).norm(dim=-1), torch.ones(50, 9), atol=1e-5)
+    again = systems.with_first_states(drawn.repeat(2), generator(1))
+    assert torch.allclose(again.x0.norm(dim=-1), torch.ones(100), atol=1e-6) and not torch.allclose(again.x0[:50], drawn.x0)
+
+
+def test_shaken_states_without_noise_to_speak_of_are_the_orbit():
+    drawn = systems.draw("haar", 8, 3, generator())
+    assert torch.allclose(systems.rollout(drawn, 6, generator(), state_noise=1e-6), systems.rollout(drawn, 6), atol=1e-4)

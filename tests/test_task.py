@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
+from recall.needle import needle_prompts
 from recall.task import LABEL_VALUE, Segments, Task, TaskConfig, _system_counts, lay_out, resume_times, statistics, stream, symbols
 
 CONFIGS = st.builds(
@@ -159,6 +161,11 @@ def test_symbols_draw_the_trace():
     (dict(labels=0), "labels must be 1 to 256"),
     (dict(library=2), r"library must be none or at least max_systems \(4\)"),
     (dict(trace_length=1), "trace_length must be 3"),
+    (dict(min_systems=5), r"min_systems must be 1 to max_systems \(4\)"),
+    (dict(min_systems=2, generator="study"), "min_systems must be 1 for the study's generator"),
+    (dict(label_error=1.5), "label_error must be 0 to 1"),
+    (dict(state_noise=1.0), "state_noise must be 0 to below 1"),
+    (dict(state_noise=0.1, family="identity"), "state_noise must be 0 but for fresh systems of the haar family"),
 ])
 def test_bad_values_name_the_field_and_its_range(change, message):
     with pytest.raises(ValueError, match=message):
@@ -180,3 +187,83 @@ def test_library_systems_of_a_trace_are_a_uniform_subset():
     assert len(subsets) == 10 and ((subsets - 600).abs() < 5 * (6000 * 0.09) ** 0.5).all()
     singles = torch.cat(picked[2::3]).bincount(minlength=5)
     assert ((singles - 1200).abs() < 5 * (6000 * 0.16) ** 0.5).all()
+
+
+def shown(batch):
+    """Per trace, the systems of its segments that show something, in order."""
+    s = batch.segments
+    return [[int(j) for j, d in zip(system, length) if d > 0] for system, length in zip(s.system, s.length)]
+
+
+def test_no_system_is_on_twice_in_a_row_and_the_next_is_uniform_among_the_others():
+    task = Task(TaskConfig.compact(2, 4, repeats=False), seed=0)
+    after = torch.zeros(4)  # how far on, in the trace's own numbering, the next system is; of traces with four systems
+    alone = 0
+    for step in range(20):
+        batch = task.sample_batch(step, 64)
+        for trace in shown(batch):
+            counts = len(set(trace))
+            alone += counts == 1
+            if counts > 1:
+                assert all(a != b for a, b in zip(trace, trace[1:]))
+            if counts == 4:
+                for a, b in zip(trace, trace[1:]):
+                    after[(b - a) % 4] += 1  # the four are numbered in a row
+    assert alone > 100  # a single system has nobody to take turns with
+    share = after[1:] / after.sum()
+    assert after[0] == 0 and (share - 1 / 3).abs().max() < 4 * (2 / 9 / after.sum()) ** 0.5
+
+
+def test_balanced_traces_resume_every_lag_equally_often():
+    """With all four systems in a trace, the one on next is the last, second last ... last seen with equal chance."""
+    task = Task(TaskConfig.compact(2, 4, min_systems=4, trace_length=400), seed=0)
+    lags = torch.zeros(4)
+    for step in range(10):
+        for trace in shown(task.sample_batch(step, 32)):
+            recent = []
+            for j in trace:
+                if len(recent) == 4:
+                    lags[recent.index(j)] += 1
+                recent = [j] + [other for other in recent if other != j]
+    assert lags.sum() > 5000
+    assert (lags / lags.sum() - 0.25).abs().max() < 4 * (3 / 16 / lags.sum()) ** 0.5
+
+
+def test_label_error_takes_a_label_from_all_and_leaves_the_states():
+    config = TaskConfig.compact(2, 4, max_systems=1, trace_length=200)
+    right, wrong = (Task(replace(config, label_error=e), seed=0).sample_batch(0, 256) for e in (0.0, 0.4))
+    named = right.segments.label[:, :1]  # one system, hence one label
+    assert (right.segments.label == named).all()
+    used = wrong.segments.length > 0
+    # the label differs with chance 0.4 * 3/4; which one the system has is told by the majority
+    mode = wrong.segments.label.where(used, wrong.segments.label.mode(1).values[:, None]).mode(1).values[:, None]
+    share = (wrong.segments.label != mode)[used].float().mean()
+    assert abs(share - 0.3) < 4 * (0.21 / used.sum()) ** 0.5
+    assert torch.equal(right.segments.first, wrong.segments.first) and torch.equal(right.segments.system, wrong.segments.system)
+    s, rows = wrong.segments, torch.arange(256)[:, None]
+    opened = wrong.tokens[rows, s.start.clamp(max=200), 2 * s.label]
+    assert (opened[s.start <= 200] == LABEL_VALUE).all()  # what is shown is what the record says
+
+
+def test_state_noise_keeps_the_law_and_the_prompts_are_clean():
+    task = Task(TaskConfig.compact(3, 2, max_systems=1, state_noise=0.5, trace_length=200), seed=0)
+    batch = task.sample_batch(0, 400)
+    states, A = batch.observations, batch.systems.A
+    assert abs(states[:, 50:].square().sum(-1).mean() - 1) < 0.03
+    moved = states[:, 1:] - (1 - 0.25) ** 0.5 * (A.unsqueeze(1) @ states[:, :-1].unsqueeze(-1)).squeeze(-1)
+    assert abs(moved.square().sum(-1).mean() - 0.25) < 0.01
+    assert torch.equal(needle_prompts(task.config, 2, seed=1).tokens, needle_prompts(replace(task.config, state_noise=0.0, label_error=0.0), 2, seed=1).tokens)
+
+
+def test_options_at_their_default_are_the_traces_of_before():
+    """Committed runs saw these: a digest of one batch of each generator."""
+    for config, digest in ((TaskConfig.compact(3, 4), "1274.562"), (TaskConfig.study(library=None), "5151.921")):
+        tokens = Task(config, seed=0).sample_batch(7, 8).tokens
+        assert f"{tokens.double().abs().sum().item():.3f}" == digest
+
+
+def test_a_batch_moves_whole():
+    batch = Task(TaskConfig.compact(2, 2), seed=0).sample_batch(0, 2)
+    moved = batch.to("meta")
+    assert {moved.tokens.device.type, moved.observations.device.type, *(v.device.type for v in vars(moved.segments).values())} == {"meta"}
+    assert torch.equal(batch.to("cpu").mask, batch.mask)
