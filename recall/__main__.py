@@ -76,6 +76,10 @@ def parser() -> argparse.ArgumentParser:
     probe.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
     probe.set_defaults(run=_probe)
 
+    heart = commands.add_parser("library", help="runs trained on a frozen library, on its systems and on others, into data/tables")
+    heart.add_argument("RUN", nargs="+", help="run folders")
+    heart.set_defaults(run=_library)
+
     circuit = commands.add_parser("circuits", help="what each edge inside a finished model does for one prediction")
     circuit.add_argument("RUN", help="name of a committed run, or a run folder")
     circuit.add_argument("--task", default="1-after", help="the prediction: 1-after, 2-after, ... the query (default: 1-after)")
@@ -176,6 +180,12 @@ def _probe(options):
     rows = probes.probe(chosen)
     runs.write_table("interventions", rows)
     runs.write_table("norm_gaps", probes.norm_gaps(chosen))
+    show(options, rows.to_dict("records"), pd.DataFrame)
+
+
+def _library(options):
+    rows = probes.library([runs.opened(name) for name in options.RUN])
+    runs.write_table("library", rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 

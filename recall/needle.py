@@ -57,11 +57,14 @@ def needle_prompts(
     needle: int = 0,
     seed: int = 0,
     device="cpu",
+    drawn: dynamics.Systems | None = None,
+    own_states: bool = False,
 ) -> Prompts:
     """haystacks * traces prompts of N = `systems` systems; the needle is segment `needle` (0 = farthest).
 
     Protocol: facts section 4.1 (there 50 haystacks of 1000 traces, neighbouring haystacks sharing systems; here
     every haystack draws its own).  Systems come from the evaluation stream: no training batch contains them.
+    drawn: haystacks * N systems to take instead, haystack-major.  own_states: every trace starts from their own first states.
     """
     check("systems", 1 <= systems <= config.labels, f"1 to labels ({config.labels})", systems)
     check("needle", 0 <= needle < systems, f"0 to systems - 1 ({systems - 1})", needle)
@@ -69,8 +72,11 @@ def needle_prompts(
     check("traces", traces >= 1, "at least 1", traces)
     generator = stream("evaluation", seed, systems, needle, device=device)
     B, N = haystacks * traces, systems
-    drawn = dynamics.draw(config.family, haystacks * N, config.dimension, generator)
-    again = dynamics.with_first_states(drawn.repeat(traces), generator)  # [haystacks * N * traces]
+    if drawn is None:
+        drawn = dynamics.draw(config.family, haystacks * N, config.dimension, generator)
+    check("drawn", len(drawn) == haystacks * N, f"{haystacks * N} systems", len(drawn))
+    again = drawn.repeat(traces)  # [haystacks * N * traces]
+    again = again if own_states else dynamics.with_first_states(again, generator)
     payload, query = haystack_payload(config), query_payload(config)
     observations = dynamics.rollout(again, payload + query, generator)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import torch
 from scipy import stats
 
 from recall.evaluation import event_errors, table
@@ -11,7 +12,7 @@ from recall.needle import needle_prompts
 from recall.predictors import HYPOTHESES
 from recall.runs import Run
 from recall.settings import from_json
-from recall.task import TaskConfig
+from recall.task import Task, TaskConfig, check, stream
 from recall.training import trained_model
 
 MODEL = "model"
@@ -111,3 +112,29 @@ def norm_gaps(runs: list[Run], haystacks: int = 32, traces: int = 64) -> pd.Data
             rows.append(dict(dimension=config.task.dimension, labels=config.task.labels, setting=config.setting, seed=config.seed, group=group,
                              gap=gap[index].exp().mean().item(), error=error[index].mean().item()))
     return pd.DataFrame(rows)
+
+
+FROZEN = {"trained trajectories": True, "trained maps, new states": False, "fresh systems": None}  # whether the first states are their own
+
+
+def library(runs: list[Run], counts: tuple[int, ...] = (2, 4), haystacks: int = 512) -> pd.DataFrame:
+    """Models that were trained on a frozen library, on the systems it holds and on others, farthest needle: what did they learn by heart?
+
+    Columns dimension, labels, setting, seed, library, shown (of FROZEN), systems, event, k <= 3, mean, score.  One trace a haystack, its systems
+    drawn from the library without replacement.  ValueError for a run without a library.
+    """
+    rows = []
+    for run in runs:
+        config = from_json(run.config)
+        size = config.task.library
+        check("run", size is not None, "one that was trained on a library", run.name)
+        frozen, predict = Task(config.task, config.seed).frozen, trained_model(run).predict
+        for N in counts:
+            draws = torch.rand(haystacks, size, generator=stream("evaluation", SEED, N)).argsort(1)[:, :N].flatten()  # [haystacks * N]
+            for shown, own in FROZEN.items():
+                given = {} if own is None else dict(drawn=frozen[draws], own_states=own)
+                found = table(predict, needle_prompts(config.task, N, haystacks=haystacks, traces=1, seed=SEED, **given), config.task)
+                found = found[found.k <= 3][["systems", "event", "k", "mean", "score"]]
+                rows.append(found.assign(dimension=config.task.dimension, labels=config.task.labels, setting=config.setting,
+                                         seed=config.seed, library=size, shown=shown))
+    return pd.concat(rows, ignore_index=True)[[*MODELS, "library", "shown", "systems", "event", "k", "mean", "score"]]

@@ -35,6 +35,10 @@ class Systems:
     def __len__(self) -> int:
         return len(self.A)
 
+    def __getitem__(self, index: Tensor) -> Systems:
+        """The systems at `index` [K]."""
+        return replace(self, **{name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)})
+
     def repeat(self, times: int) -> Systems:
         """Each system `times` times in a row: [M] -> [M * times]."""
         again = {

@@ -242,11 +242,11 @@ class Task:
 
     def __init__(self, config: TaskConfig, seed: int, device="cpu"):
         self.config, self.seed, self.device = config, seed, device
-        self.library = None
+        self.library = self.frozen = None
         if config.library is not None:
             generator = stream("library", seed, device=device)
-            frozen = systems.draw(config.family, config.library, config.dimension, generator)
-            self.library = systems.rollout(frozen, config.trace_length, generator)  # x0 and noise are frozen too
+            self.frozen = systems.draw(config.family, config.library, config.dimension, generator)
+            self.library = systems.rollout(self.frozen, config.trace_length, generator)  # x0 and noise are frozen too
 
     def sample_batch(self, step: int, batch_size: int, split: str = "train") -> Batch:
         """`batch_size` traces of trace_length + 1 rows for training step `step` (split `train` or `evaluation`).

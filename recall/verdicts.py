@@ -286,6 +286,23 @@ def predicted(listed) -> pd.DataFrame:
                          for each in listed])
 
 
+def by_heart(table: pd.DataFrame) -> str:
+    """table: `probes.library`.  What is known by heart: 2 after the first label nothing in the context tells anything, so an error below 1
+    is knowledge of the system shown."""
+    sentences = []
+    for size, group in table.query("systems == 2 and k == 2").groupby("library"):
+        error = group.pivot_table(index=["event", "seed"], columns="shown", values="mean")
+        first, query = error.loc["initial"], error.loc["query"]
+        trained, moved, fresh = (first[name] for name in ("trained trajectories", "trained maps, new states", "fresh systems"))
+        span = lambda values: f"{values.min():.2f} to {values.max():.2f}"
+        knows = "in all of its models" if (trained < 0.9).all() else "in none of its models" if (trained >= 0.9).all() else f"in {(trained < 0.9).sum()} of its {len(trained)} models"
+        maps = "the maps as such are not: under new first states" if (moved >= 0.9).all() else "and so are the maps in some: under new first states"
+        sentence = f"**{size:,} systems.** Trajectories are known by heart {knows} (error at k = 2 after the first label {span(trained)})"
+        sentence += f"; {maps} the error is {span(moved)}, as for fresh systems ({span(fresh)})." if (trained < 0.9).any() else "."
+        sentences.append(f"{sentence} 2-after-query: {span(query['trained trajectories'])} on trained trajectories, {span(query['fresh systems'])} on fresh systems.")
+    return " ".join(sentences)
+
+
 # --- chapter 7 ----------------------------------------------------------------------------------------------------------
 
 

@@ -1,17 +1,22 @@
 """Interventions on finished runs: the table, and what is made of it."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
 from recall import evaluation, probes, runs, verdicts
 from recall.interventions import INTERVENTIONS
 from recall.needle import needle_prompts
 from recall.predictors import blind_error
-from recall.settings import from_json
+from recall.runs import Run
+from recall.settings import from_json, preset, to_json, vary
+from recall.task import Task
 from recall.training import trained_model
 
 
@@ -77,3 +82,43 @@ def test_norm_gaps_are_those_of_the_committed_weights():
     again = evaluation.table(trained_model(run).predict, prompts, task).query("event == 'query' and k == 2")["mean"].iloc[0]
     assert rows.error.mean() == pytest.approx(again, rel=0.03) and len(rows) == probes.GROUPS
     assert (rows.gap.diff().dropna() > 0).all() and 1 < rows.gap.iloc[0] < 1.3 and rows.gap.iloc[-1] > 2
+
+
+def test_a_library_s_own_trajectories_are_shown_and_told_from_new_states(monkeypatch):
+    """A memory that knows the library's trajectories is right on those from k = 2 after the first label on, and on nothing else."""
+    run = tiny_library_run()
+    config = from_json(run.config)
+    stored = Task(config.task, config.seed).library  # [M, T, n]
+
+    class Memory:
+        def predict(self, tokens):
+            seen = tokens[..., -config.task.dimension:]
+            near = torch.cdist(seen, stored.flatten(0, 1).unsqueeze(0).expand(len(seen), -1, -1))
+            at = near.argmin(-1)
+            step = at % stored.shape[1]
+            following = stored.flatten(0, 1)[(at + 1).clamp(max=stored.shape[0] * stored.shape[1] - 1)]
+            return following * (step < stored.shape[1] - 1).unsqueeze(-1)
+
+    monkeypatch.setattr(probes, "trained_model", lambda run: Memory())
+    found = probes.library([run], counts=(2,), haystacks=24)
+    error = found.query("event == 'initial' and k == 2").set_index("shown")["mean"]
+    assert error["trained trajectories"] < 1e-6
+    assert error["trained maps, new states"] > 0.1 and error["fresh systems"] > 0.1
+    assert found.query("event == 'query' and k == 2 and shown == 'trained trajectories'")["mean"].item() < 1e-6
+    with pytest.raises(ValueError, match="run must be one that was trained on a library"):
+        probes.library([replace(run, config=to_json(preset("fast-1", 2, 4, 0)))])
+
+
+def tiny_library_run(library=20):
+    config = vary(preset("fast-1", 2, 4, 0), "library", task=dict(library=library))
+    return Run(Path("nowhere"), to_json(config), pd.DataFrame(), pd.DataFrame(), {})
+
+
+def test_committed_library_table_says_what_the_page_says():
+    table = runs.table("library")
+    assert set(table.library) == {100, 1000, 10000} and set(table.seed) == {300, 301, 302}
+    words = verdicts.by_heart(table)
+    assert "**100 systems.** Trajectories are known by heart in all of its models" in words
+    assert "**10,000 systems.** Trajectories are known by heart in none of its models" in words
+    turned = table.assign(mean=table["mean"].where(table.shown != "trained trajectories", 1.0))
+    assert "in all" not in verdicts.by_heart(turned)
