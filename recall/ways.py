@@ -48,7 +48,7 @@ from torch import Tensor
 
 from recall import runs
 from recall.bayes import Bayes
-from recall.claims import LEAST, MARGIN, above, equivalent, share
+from recall.claims import LEAST, MARGIN, equivalent, share
 from recall.dissect import interval
 from recall.evaluation import THRESHOLD, Emergence, Predict, emergence, event_errors, identification_score, next_states, pointed, pointing
 from recall.interventions import apply
@@ -193,3 +193,309 @@ def survey(folders: list[Path]) -> dict[str, pd.DataFrame]:
     found += [exact(task) for task, _ in tasks.values()]
     return {name: pd.concat([each[name] for each in found if name in each], ignore_index=True).sort_values(
         ["setting", "dimension", "seed"], kind="stable").reset_index(drop=True) for name in TABLES}
+
+
+# --- when ---------------------------------------------------------------------------------------------------------------
+
+RUN = CELL[:3]
+
+
+def read() -> dict[str, pd.DataFrame]:
+    """The committed tables."""
+    return {name: runs.table(name) for name in TABLES}
+
+
+def trained(table: pd.DataFrame, setting: str = "fast-1") -> pd.DataFrame:
+    """Rows of the models of one setting, in order of training."""
+    return table[(table.seed != EXACT) & (table.setting == setting)].sort_values(CELL, kind="stable")
+
+
+def quantities(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """What each way is dated by, a row per model (exact predictors too) and checkpoint: CELL, and a column per way."""
+    at = lambda name, key, value: tables[name][tables[name][key] == value].set_index(CELL)
+    first, second = at("ways", "k", 1), at("ways", "k", 2)
+    near, far = at("ways_lags", "lag", 1), at("ways_lags", "lag", SYSTEMS)
+    rest = second[["label", "recent", "other"]].max(axis=1)
+    found = pd.DataFrame({"pool": second[list(ROLES)].min(axis=1), "carry on": near.named - far.named, "match": second.observed - rest, "look up": first.label})
+    return found.dropna().reset_index()
+
+
+def thresholds(table: pd.DataFrame) -> dict[int, dict[str, float]]:
+    """Of each way by dimension, from `quantities` with the exact predictors among its rows."""
+    pools = table[(table.seed == EXACT) & (table.setting == "pool")].set_index("dimension")["pool"]
+    return {n: {"pool": level / 2, "carry on": THRESHOLD, "match": THRESHOLD, "look up": THRESHOLD} for n, level in pools.items()}
+
+
+def first_showing(examples, values, threshold: float) -> Emergence:
+    """The first checkpoint whose value is at least the threshold, whatever follows, dated as in `evaluation.emergence`."""
+    examples, values = np.asarray(examples, float), np.asarray(values, float)
+    good = np.flatnonzero(values >= threshold)
+    if not len(good):
+        return Emergence(math.nan, math.nan, math.nan, examples[-1])
+    rows = pd.DataFrame(dict(examples=examples, score=values))[: good[0] + 1]
+    found = emergence(rows, threshold=threshold, window=1)
+    return Emergence(found.after, found.date, found.by, examples[-1])
+
+
+def showings(tables: dict[str, pd.DataFrame], setting: str = "fast-1") -> pd.DataFrame:
+    """A row per run and way: RUN, way, after, date, by (nan: never), end, kept (still shown at the end), most (largest value)."""
+    table, rows = quantities(tables), []
+    levels = thresholds(table)
+    for key, run in trained(table, setting).groupby(RUN):
+        for way in WAYS:
+            level = levels[key[0]][way]
+            found = first_showing(run.examples, run[way], level)
+            rows.append(dict(zip(RUN, key), way=way, after=found.after, date=found.date, by=found.by, end=found.examples,
+                             kept=bool(run[way].iloc[-1] >= level), most=run[way].max()))
+    return pd.DataFrame(rows)
+
+
+def lag_dates(lags: pd.DataFrame, setting: str = "fast-1") -> pd.DataFrame:
+    """Emergence of 1-after-query by lag, a row per run: RUN, end, and `lag 1` … `lag 4`, their dates (nan: never; window 1)."""
+    rows = []
+    for key, run in trained(lags, setting).groupby(RUN):
+        dates = {f"lag {lag}": emergence(one, window=1).date for lag, one in run.groupby("lag")}
+        rows.append(dict(zip(RUN, key), end=run.examples.max(), **dates))
+    return pd.DataFrame(rows)
+
+
+def kinds(ways: pd.DataFrame, setting: str = "fast-1") -> pd.Series:
+    """Whom each finished model follows at k = 2 on conflict prompts, by RUN: `no look-up` where the label does not rule k = 1, else by the label's share
+    of label and observed together, with the bounds of `summary.kind`."""
+    last = trained(ways, setting).groupby([*RUN, "k"]).last().reset_index()
+    first, second = (last[last.k == k].set_index(RUN) for k in (1, 2))
+    index = second.label / (second.label + second.observed)
+    kind = np.select([first.label.reindex(index.index) < THRESHOLD, index > LABEL_LED, index < OBSERVATION_LED], ["no look-up", "label-led", "observation-led"], "between")
+    return pd.Series(kind, index.index, name="kind")
+
+
+def collapses(tables: dict[str, pd.DataFrame], setting: str = "fast-1") -> pd.DataFrame:
+    """Matching under an unseen label at k = 2, a row per run: RUN, kind, peak (largest weight of the observed system), last, gap (last less that of Bayes),
+    fell (date from which the weight stays below 1/2, of runs that had been above; nan else), looked up (date of look-up by `showings`)."""
+    table = tables["ways_unseen"][tables["ways_unseen"].k == 2]
+    bayes = table[(table.seed == EXACT) & (table.setting == "bayes")].set_index("dimension").observed
+    asked = showings(tables, setting).query("way == 'look up'").set_index(RUN).date
+    kind, rows = kinds(tables["ways"], setting), []
+    for key, run in trained(table, setting).groupby(RUN):
+        run = run.reset_index(drop=True)
+        peak, last = run.observed.max(), run.observed.iloc[-1]
+        fell = emergence(run[run.observed.idxmax() :], "observed", THRESHOLD, window=1).date if peak >= THRESHOLD else math.nan
+        rows.append(dict(zip(RUN, key), kind=kind[key], peak=peak, last=last, gap=last - bayes[key[0]], fell=fell, **{"looked up": asked[key]}))
+    return pd.DataFrame(rows)
+
+
+def curves(tables: dict[str, pd.DataFrame], settings: list[str]) -> pd.DataFrame:
+    """For the page's figure: weights on conflict prompts of the models of these settings, examples in thousands, without the untrained model."""
+    table = tables["ways"]
+    table = table[(table.seed != EXACT) & table.setting.isin(settings) & (table.examples > 0)]
+    return table[[*CELL, "k", *ROLES]].assign(examples=table.examples / 1000).round(3)
+
+
+def lag_curves(tables: dict[str, pd.DataFrame], settings: list[str]) -> pd.DataFrame:
+    """For the page's figure: 1-after-query by lag, likewise."""
+    table = tables["ways_lags"]
+    table = table[(table.seed != EXACT) & table.setting.isin(settings) & (table.examples > 0)]
+    return table[[*CELL, "lag", "score"]].assign(examples=table.examples / 1000).round(3)
+
+
+def shares(tables: dict[str, pd.DataFrame], setting: str = "fast-1") -> pd.DataFrame:
+    """For the page's figure: `ways_histogram` of one setting with each model's name and kind."""
+    table, kind = trained_runs(tables["ways_histogram"], setting), kinds(tables["ways"], setting)
+    name = [f"n = {n}, seed {seed}: {kind[n, setting, seed]}" for n, seed in zip(table.dimension, table.seed)]
+    return table.assign(model=name)[["model", "bin", "traces", "mixture"]]
+
+
+# --- in words -----------------------------------------------------------------------------------------------------------
+
+
+def _mean(values, digits: int = 2, sign: str = "") -> str:
+    """Mean with its 95 % t interval over seeds; points where there are fewer than LEAST."""
+    values = [value for value in values if not math.isnan(value)]
+    if len(values) < LEAST:
+        return " and ".join(f"{value:{sign}.{digits}f}" for value in sorted(values)) if len(values) <= 3 else f"{min(values):{sign}.{digits}f} to {max(values):{sign}.{digits}f}"
+    mean, low, high = interval(values)
+    return f"{mean:{sign}.{digits}f} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
+
+
+def _thousand(value: float) -> str:
+    return f"{value / 1000:,.0f}" if math.isfinite(value) else "never"
+
+
+def _before(a: pd.DataFrame, b: pd.DataFrame) -> pd.Series:
+    """By run: `before` where a showed first, `after`, `tie` between the same two checkpoints, `neither`.  a, b: rows of `showings`, indexed alike."""
+    early, late = a.by.fillna(math.inf) <= b.after.fillna(math.inf), b.by.fillna(math.inf) <= a.after.fillna(math.inf)
+    return pd.Series(np.select([a.date.isna() & b.date.isna(), early, late], ["neither", "before", "after"], "tie"), a.index)
+
+
+PAIRS = (("pool", "match"), ("carry on", "look up"), ("match", "carry on"), ("match", "look up"))
+
+
+def dated(found: pd.DataFrame) -> pd.DataFrame:
+    """For the page: a line per dimension and way.  found: `showings`.  A run in which a way never shows counts as later than any."""
+    rows = []
+    for (n, way), group in found.groupby(["dimension", "way"], sort=False):
+        date = group.date.fillna(math.inf)
+        shown = group.date.notna()
+        rows.append({"n": n, "way": way, "shows in": f"{shown.sum()} of {len(group)}", "thousand examples, median": _thousand(date.median()),
+                     "earliest": _thousand(date.min()), "latest": _thousand(date.max()), "kept to the end": f"{(group.kept & shown).sum()} of {shown.sum()}" if shown.any() else "–",
+                     "largest value": f"{group.most.min():.2f} to {group.most.max():.2f}"})
+    return pd.DataFrame(rows)
+
+
+def order(found: pd.DataFrame) -> str:
+    """In what order the ways show, with a sign test over seeds for each pair and dimension.  found: `showings`."""
+    lines = []
+    for n, group in found.groupby("dimension"):
+        way = {name: each.set_index("seed") for name, each in group.groupby("way")}
+        middle = {name: each.date.fillna(math.inf).median() for name, each in way.items()}
+        never = [name for name in WAYS if way[name].date.isna().all()]
+        there = sorted((name for name in WAYS if name not in never), key=lambda name: middle[name])
+        parts = []
+        for a, b in PAIRS:
+            if a in never or b in never:
+                continue
+            said = _before(way[a], way[b])
+            count, result = (said == "before").sum(), share((said == "before").tolist())
+            tail = "" if math.isnan(result.p) else f" (one-sided sign test p = {result.p:.3f})"
+            ties = f", between the same two checkpoints in {(said == 'tie').sum()}" if (said == "tie").any() else ""
+            parts.append(f"*{a}* before *{b}* in {count} of {len(said)} seeds{tail}{ties}")
+        lines.append(f"* **n = {n}**: " + ("by their median dates " + " → ".join(f"*{name}*" for name in there) + ". " if there else "")
+                     + ("; ".join(parts) + ". " if parts else "")
+                     + (f"Never seen in any of {len(group.seed.unique())} seeds: " + ", ".join(f"*{name}* (largest value {way[name].most.max():.2f})" for name in never) + "." if never else ""))
+    whole = found.groupby(["dimension", "seed"]).date.apply(lambda date: date.notna().all())
+    return (f"All four ways show in {whole.sum()} of {len(whole)} runs.\n\n") + "\n".join(lines)
+
+
+def carried(ways: pd.DataFrame, setting: str = "fast-1") -> str:
+    """Does a model ever carry on whatever the label says?  Weight of the most recent system at k = 1 under a label that names another."""
+    lines = []
+    for n, group in trained(ways[ways.k == 1], setting).groupby("dimension"):
+        most, last = group.groupby("seed").recent.max(), group.groupby("seed").recent.last()
+        above_half = int((most >= THRESHOLD).sum())
+        said = ("at some time the models carry on whatever the label says" if above_half == len(most) else "no model carries on against a label that names another system"
+                if not above_half else f"{above_half} of {len(most)} models carry on at some time against a label that names another system")
+        lines.append(f"* **n = {n}**: {said}: the most recent system's weight is {_mean(most)} at its largest and {_mean(last)} at the end.")
+    return "\n".join(lines)
+
+
+def by_lag(lags: pd.DataFrame, setting: str = "fast-1") -> str:
+    """Is the segment just before recalled earlier than the farthest?  And where do answers point, meanwhile, that should go one further back?"""
+    table, lines = lag_dates(lags, setting), []
+    for n, group in table.groupby("dimension"):
+        near, far = group["lag 1"], group["lag 4"].fillna(group.end)
+        octaves = (far / near).map(lambda ratio: math.log2(ratio) if ratio > 0 else math.nan).dropna()
+        late = int((group["lag 4"].isna() & near.notna()).sum())
+        mean, low, high = interval(octaves)
+        verdict = ("too few seeds for a verdict" if len(octaves) < LEAST else "recall of the segment just before comes earlier" if low > 0
+                   else "recall of the segment just before comes *later*" if high < 0 else "no clear difference")
+        reached = ", ".join(f"lag {lag} in {group[f'lag {lag}'].notna().sum()}" for lag in LAGS)
+        octave_words = f"{mean:.2f} ({low:.2f} to {high:.2f})" if len(octaves) >= LEAST else _mean(octaves)
+        line = (f"* **n = {n}**: {verdict}. Of {len(group)} seeds 1-after-query emerged at {reached}; from lag 1 to lag 4 it took "
+                f"{'at least ' * bool(late)}{octave_words} doublings of training{f' ({late} had not reached lag 4 by the end, which counts here as the date)' if late else ''}.")
+        line += _pointed(lags[(lags.dimension == n)], group, setting)
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _pointed(lags, dates, setting):
+    """What answers to a label of lag 2 point to at the first checkpoint at which lag 1 has emerged, and at the end."""
+    second = trained(lags[lags.lag == 2], setting)
+    there = dates.dropna(subset=["lag 1"]).set_index("seed")["lag 1"]
+    then = [second[(second.seed == seed) & (second.examples >= date)].iloc[0] for seed, date in there.items()]
+    if not then:
+        return ""
+    last = second.groupby("seed").last()
+    return (f" When lag 1 has just emerged, {_mean([row.to_nearest for row in then])} of the answers to a label that names lag 2 point at lag 1, {_mean([row.to_named for row in then])} where they should "
+            f"(chance ¼); at the end {_mean(last.to_nearest)} and {_mean(last.to_named)}.")
+
+
+def bigram(lags: pd.DataFrame, cues: pd.DataFrame, finished: list[Run], dimension: int = 5) -> str:
+    """Is recall at lag 1 only the bigram `)j (j`?  By what was declared in `recall.sweeps.cues`: then it is gone in models that were trained without repeats, and recall
+    over a longer distance keeps its date.  cues: the table of that sweep; finished: the atlas's runs, for the dates of `fast-1`."""
+    lines, last = [], {}
+    for setting in ("fast-1", "balanced", "no-repeats"):
+        table = trained(lags[lags.dimension == dimension], setting)
+        if table.empty:
+            continue
+        last[setting] = table.groupby(["seed", "lag"]).score.last().unstack()
+        know = last[setting][[2, 3, 4]].mean(axis=1) >= THRESHOLD
+        lines.append(f"* **{setting}**, {len(know)} seeds, {know.sum()} of which recall at lags 2 to 4: final score at lag " + ", ".join(f"{lag}: {_mean(last[setting][lag][know])}" for lag in LAGS) + ".")
+        last[setting] = last[setting][know]
+    if "no-repeats" in last:
+        alone = last["no-repeats"]
+        mean, low, high = interval(alone[1])
+        gap = interval(alone[1] - alone[2])
+        if len(alone) < LEAST:
+            verdict = f"*undecided*: {len(alone)} models trained without repeats recall at all, {LEAST} are needed"
+        elif high < THRESHOLD:
+            verdict = "it *survives*: without repeats in training there is no recall at lag 1"
+        elif low >= THRESHOLD:
+            verdict = "it is *refuted*: models that never saw a system twice in a row recall at lag 1 all the same"
+        else:
+            verdict = "*undecided*: the interval holds ½"
+        lines.insert(0, f"**That recall at lag 1 is only the bigram** `)j (j`: {verdict} (score {_mean(alone[1])}; less that at lag 2 {_mean(alone[1] - alone[2], sign='+')}"
+                     + (", which is " + ("below 0" if gap[2] < 0 else "above 0" if gap[1] > 0 else "not clearly different from 0") if len(alone) >= LEAST else "") + ").\n")
+    start = {run.config["seed"]: dates(run, SYSTEMS)["1-after"].date for run in finished
+             if (run.config["setting"], run.config["task"]["dimension"], run.config["task"]["labels"]) == ("fast-1", dimension, SYSTEMS)}
+    for setting in ("no-repeats", "balanced"):
+        own = cues[(cues.setting == setting) & (cues.dimension == dimension)].set_index("seed")[f"1-after N={SYSTEMS}"]
+        both = [seed for seed in own.index if seed in start]
+        octaves = [math.log2(own[seed] / start[seed]) for seed in both if not (math.isnan(own[seed]) or math.isnan(start[seed]))]
+        if both:
+            clear = interval(octaves)
+            said = "" if len(octaves) < LEAST else ": *later*" if clear[1] > 0 else ": *earlier*" if clear[2] < 0 else ": no clear change"
+            lines.append(f"* Farthest needle (N = {SYSTEMS}), **{setting}** against fast-1 by seed: 1-after-query emerged in {own.notna().sum()} of {len(own)} seeds (fast-1: {sum(not math.isnan(start[s]) for s in both)} of {len(both)}); "
+                         + (f"in the {len(octaves)} pairs with both dates it took {_mean(octaves, sign='+')} doublings more{said}." if octaves else "no pair has both dates."))
+    return "\n".join(lines)
+
+
+def unseen(found: pd.DataFrame) -> str:
+    """Does matching under an unseen label give way to what Bayes does?  found: `collapses`."""
+    lines = []
+    for n, group in found.groupby("dimension"):
+        fell = group.dropna(subset=["fell"])
+        both = fell.dropna(subset=["looked up"])
+        later = int((both.fell > both["looked up"]).sum())
+        never = int(((group.peak >= THRESHOLD) & group.fell.isna()).sum())
+        result = equivalent(group.gap.tolist())
+        lines.append(f"* **n = {n}**: the observed system's weight at k = 2 rises to {_mean(group.peak)} and ends at {_mean(group['last'])}; {_verdict(result)} "
+                     f"It fell below ½ for good in {len(fell)} of the {(group.peak >= THRESHOLD).sum()} seeds that had been above"
+                     + (f" ({never} had not by the end)" if never else "") + (f"; in {later} of the {len(both)} of these that look labels up, after look-up had shown." if len(both) else "."))
+        for kind, members in group.groupby("kind"):
+            test = equivalent(members.gap.tolist())
+            lines.append(f"    * {kind}, {len(members)} seed{'s' * (len(members) > 1)}: model less Bayes {_mean(members.gap, sign='+')}" + ("." if math.isnan(test.p) else f"; {_verdict(test)}"))
+    return "\n".join(lines)
+
+
+def _verdict(result) -> str:
+    if math.isnan(result.p):
+        return f"{LEAST} seeds are needed for a test against Bayes."
+    said = "*as Bayes*" if result.p <= 0.05 else "*not as Bayes*" if result.refuted else "*undecided*"
+    return f"{said}: model less Bayes {result.estimate:+.2f}, 90 % interval {result.low:+.2f} to {result.high:+.2f}, margin ±{MARGIN}, p {'< 0.001' if result.p < 0.001 else f'= {result.p:.3f}'}."
+
+
+def middle(table: pd.DataFrame) -> pd.DataFrame:
+    """By run: share of conflict prompts that the label's share puts between 1/4 and 3/4, of the model and of a constant mixture.  table: `ways_histogram`."""
+    inside = table[(table.bin > 0.25) & (table.bin < 0.75)]
+    return inside.groupby(RUN)[["traces", "mixture"]].sum().reset_index()
+
+
+def mixture(tables: dict[str, pd.DataFrame], setting: str = "fast-1") -> str:
+    """A mixture within each answer, or either the one or the other by turns?  Asked where neither rules alone: a pooled share of the label from 1/4 to 3/4."""
+    table = middle(trained_runs(tables["ways_histogram"], setting)).set_index(RUN)
+    kind = kinds(tables["ways"], setting).reindex(table.index)
+    lines = []
+    for name, group in table.groupby(kind):
+        less = group.traces - group.mixture
+        line = f"* **{name}**, {len(group)} models: {_mean(group.traces)} of the prompts have a label's share between ¼ and ¾; {_mean(group.mixture)} if every prompt had the same mixture."
+        if name == "between":
+            _, low, high = interval(less)
+            line += (f" Difference {_mean(less, sign='+')}: " + ("too few models for a verdict." if len(group) < LEAST else "*either/or*: answers are purer than a mixture's." if high < 0
+                                                                 else "*a mixture*: no purer than that." if low > -MARGIN else "*undecided*."))
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def trained_runs(table: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """As `trained`, of a table that has no checkpoints."""
+    return table[(table.seed != EXACT) & (table.setting == setting)]
