@@ -394,7 +394,7 @@ def _over_training(table: pd.DataFrame, start: dict, value: alt.Y, key: str, sca
     if key == "role":
         base = base.transform_fold(ROLES, as_=["role", "value"])
     encoding = dict(x=alt.X("examples:Q", title="training examples (thousands, logarithmic)", scale=alt.Scale(type="log", nice=False)),
-                    color=alt.Color(f"{key}:N", scale=alt.Scale(**scale)), strokeDash=alt.StrokeDash(f"{key}:N", scale=alt.Scale(domain=scale["domain"], range=dashes)))
+                    color=alt.Color(f"{key}:N", scale=alt.Scale(**scale), legend=alt.Legend(columns=2)), strokeDash=alt.StrokeDash(f"{key}:N", scale=alt.Scale(domain=scale["domain"], range=dashes)))
     thin = base.mark_line(strokeWidth=1, opacity=0.4, clip=True).encode(y=value, detail="seed:N", tooltip=tooltip, **encoding)
     thick = base.transform_aggregate(value="mean(value)", groupby=["examples", key]).mark_line(strokeWidth=3, clip=True).encode(y=value, **encoding)
     return thin + thick
@@ -404,7 +404,7 @@ def ways_curves(table: pd.DataFrame, start: dict, k: int = 2) -> alt.TopLevelMix
     """Weight of each role's system on conflict prompts over training.  table: `ways.curves`; start: dimension, setting."""
     table, start = _own(table, start)
     pick = choice("k", "k, observations after the query's label ", sorted(table.k.unique().tolist()), k)
-    value = alt.Y("value:Q", title="weight in the prediction", scale=alt.Scale(domain=[-0.2, 1.1], clamp=True))
+    value = alt.Y("value:Q", title="weight in the prediction", scale=alt.Scale(domain=[-0.2, 1.1], clamp=True, nice=False))
     lines = _over_training(table, start, value, "role", dict(domain=ROLES, range=[LOOK_UP, CONTINUE, PURPLE, GREY]), [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2]], ["datum.k == pick_k"],
                            ["role:N", "seed:N", alt.Tooltip("examples:Q", format=",.0f", title="thousand examples"), alt.Tooltip("value:Q", format=".2f", title="weight")])
     levels = _rules(pd.DataFrame({"level": [1.0], "words": ["this system alone"]}))
@@ -417,7 +417,7 @@ def lag_curves(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     table, start = _own(table, start)
     names = ["lag 1 (just before)", "lag 2", "lag 3", "lag 4 (farthest)"]
     named = table.assign(distance=table.lag.map(dict(enumerate(names, 1))), value=table.score).drop(columns=["lag", "score"])
-    value = alt.Y("value:Q", title="identification score of 1-after-query", scale=alt.Scale(domain=[-1, 1.05], clamp=True))
+    value = alt.Y("value:Q", title="identification score of 1-after-query", scale=alt.Scale(domain=[-0.6, 1.05], clamp=True, nice=False))
     lines = _over_training(named, start, value, "distance", dict(domain=names, range=[PURPLE, CONTINUE, THIRD, LOOK_UP]), [[2, 2], [6, 3], [8, 2, 2, 2], [1, 0]], [],
                            ["distance:N", "seed:N", alt.Tooltip("examples:Q", format=",.0f", title="thousand examples"), alt.Tooltip("value:Q", format=".2f", title="score")])
     levels = _rules(pd.DataFrame({"level": [0.0, 0.5], "words": ["label-blind average", "emerged"]}))
@@ -428,7 +428,7 @@ def label_shares(table: pd.DataFrame, model: str) -> alt.TopLevelMixin:
     """The label's share in single answers at k = 2: bars; dots: if every answer were the same mixture.  table: `ways.shares`."""
     pick = choice("model", "model ", table.model.drop_duplicates().tolist(), model)
     base = alt.Chart(table).transform_filter("datum.model == pick_model")
-    x = alt.X("bin:O", title="label's share in the answer to one prompt (0: states, 1: label)", axis=alt.Axis(labelAngle=0, format=".1f"))
+    x = alt.X("bin:O", title="label's share (0: states, 1: label)", axis=alt.Axis(labelAngle=0, format=".1f"))
     y = alt.Y("traces:Q", title="share of prompts", scale=alt.Scale(domain=[0, 1]))
     key = alt.Color("key:N", scale=alt.Scale(domain=["answers", "if all were one mixture"], range=[CONTINUE, LOOK_UP]))
     tooltip = [alt.Tooltip("traces", format=".2f", title="answers"), alt.Tooltip("mixture", format=".2f", title="one mixture")]

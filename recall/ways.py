@@ -32,8 +32,9 @@ The first showing, since a way can be given up: a model whose label comes to rul
 log-spaced, a factor 2^(1/4) apart, so that three of them span too much (`emergence` with window 1).  A way that never shows in a run counts as later than one
 that does; two that show between the same two checkpoints are a tie.
 
-Two more tables.  *Lag*: plain prompts of 4 systems, needle at every distance; lag 1 is the nearest.  *Unseen label*: N = 2, the farthest needle goes on under a label
+Three more tables.  *Lag*: plain prompts of 4 systems, needle at every distance; lag 1 is the nearest.  *Unseen label*: N = 2, the farthest needle goes on under a label
 that the prompt does not hold.  With the generator's labels a new label means a new system, so that Bayes gives the observed system a weight of 0 at k = 2.
+*Starts* (added after the first look at the others): dates from a run's own history, which every run has, with or without checkpoints.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ from recall import runs
 from recall.bayes import Bayes
 from recall.claims import LEAST, MARGIN, equivalent, share
 from recall.dissect import interval
-from recall.evaluation import THRESHOLD, Emergence, Predict, emergence, event_errors, identification_score, next_states, pointed, pointing
+from recall.evaluation import THRESHOLD, Emergence, Predict, curve, emergence, event_errors, identification_score, next_states, pointed, pointing
 from recall.interventions import apply
 from recall.needle import Prompts, needle_prompts
 from recall.predictors import CarryOn, Match, Named, Pool
@@ -67,7 +68,7 @@ EARLIEST = 64  # steps: earlier checkpoints are not asked, but for the untrained
 WAYS = {"pool": Pool, "carry on": CarryOn, "match": Match, "look up": Named}
 CELL = ["dimension", "setting", "seed", "examples"]
 EXACT = -1  # seed of the rows of exact predictors, whose `setting` is their name
-TABLES = ("ways", "ways_lags", "ways_unseen", "ways_histogram")
+TABLES = ("ways", "ways_lags", "ways_unseen", "ways_histogram", "ways_starts")
 BINS = np.linspace(-0.05, 1.05, 12)  # of the label's share: eleven, the outer ones open
 PARALLEL = 0.8  # cosine beyond which two candidates are too alike to share out one prediction between them
 FAINT = 0.1  # sum of weights below which a prediction follows neither
@@ -148,7 +149,7 @@ def histogram(predictions: Tensor, prompts: Prompts) -> pd.DataFrame:
 
 
 def of_run(folder: Path, prompts: dict[str, Prompts] | None = None) -> dict[str, pd.DataFrame]:
-    """All four tables of a run folder, over the checkpoints that it has: the untrained model's and those from step EARLIEST on; the histogram of the last.
+    """All five tables of a run folder, over the checkpoints that it has: the untrained model's and those from step EARLIEST on; the histogram of the last.
 
     A folder without checkpoints gives the rows of its published weights.  ValueError where there are no weights at all.
     """
@@ -165,7 +166,23 @@ def of_run(folder: Path, prompts: dict[str, Prompts] | None = None) -> dict[str,
         for name, table in of_model(model.predict, config.task, prompts).items():
             found[name].append(_placed(table, cell | dict(examples=step * config.training.batch_size)))
     found["ways_histogram"].append(_placed(histogram(model.predict(prompts["conflict"].inputs), prompts["conflict"]), cell))
+    found["ways_starts"].append(_placed(starts(run), cell))
     return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
+
+
+def starts(run: Run) -> pd.DataFrame:
+    """Dates from a run's history, in examples (nan: never), by the usual rule with its running median of three evaluations.  One row:
+
+    near   N = 2, lag 1: on misdirected prompts, whose label names the segment just before, its weight at k = 1 reaches 1/2.  Of predictions w u the score is
+           1 - 2 (1 - w)^2, 1/2 as well at w = 1/2; errors off that line make `far` the stricter of the two, in every setting alike.
+    far    N = 2, lag 2: emergence of 1-after-query, farthest needle
+    fit    regression inside the first segment, which all four ways begin with: error at n + 2 after the initial label below 1/2
+    end    of training
+    """
+    near = curve(run.history, 1, 2, "misdirected")
+    fit = curve(run.history, run.config["task"]["dimension"] + 2, 2, event="initial")
+    return pd.DataFrame([dict(near=emergence(near.assign(score=near.weight_label_state)).date, far=emergence(curve(run.history, 1, 2)).date,
+                              fit=emergence(fit, "mean").date, end=float(run.history.examples.max()))])
 
 
 def exact(task: TaskConfig, haystacks: int = 16, traces: int = 32) -> dict[str, pd.DataFrame]:
@@ -271,16 +288,16 @@ def kinds(ways: pd.DataFrame, setting: str = "fast-1") -> pd.Series:
 
 def collapses(tables: dict[str, pd.DataFrame], setting: str = "fast-1") -> pd.DataFrame:
     """Matching under an unseen label at k = 2, a row per run: RUN, kind, peak (largest weight of the observed system), last, gap (last less that of Bayes),
-    fell (date from which the weight stays below 1/2, of runs that had been above; nan else), looked up (date of look-up by `showings`)."""
+    fell (date from which the weight stays below 1/2, of runs that had been above; nan else), looked up (date of look-up by `showings`), lag 1 (by `lag_dates`)."""
     table = tables["ways_unseen"][tables["ways_unseen"].k == 2]
     bayes = table[(table.seed == EXACT) & (table.setting == "bayes")].set_index("dimension").observed
     asked = showings(tables, setting).query("way == 'look up'").set_index(RUN).date
-    kind, rows = kinds(tables["ways"], setting), []
+    kind, rows, near = kinds(tables["ways"], setting), [], lag_dates(tables["ways_lags"], setting).set_index(RUN)["lag 1"]
     for key, run in trained(table, setting).groupby(RUN):
         run = run.reset_index(drop=True)
         peak, last = run.observed.max(), run.observed.iloc[-1]
         fell = emergence(run[run.observed.idxmax() :], "observed", THRESHOLD, window=1).date if peak >= THRESHOLD else math.nan
-        rows.append(dict(zip(RUN, key), kind=kind[key], peak=peak, last=last, gap=last - bayes[key[0]], fell=fell, **{"looked up": asked[key]}))
+        rows.append(dict(zip(RUN, key), kind=kind[key], peak=peak, last=last, gap=last - bayes[key[0]], fell=fell, **{"looked up": asked[key], "lag 1": near[key]}))
     return pd.DataFrame(rows)
 
 
@@ -312,7 +329,7 @@ def _mean(values, digits: int = 2, sign: str = "") -> str:
     """Mean with its 95 % t interval over seeds; points where there are fewer than LEAST."""
     values = [value for value in values if not math.isnan(value)]
     if len(values) < LEAST:
-        return " and ".join(f"{value:{sign}.{digits}f}" for value in sorted(values)) if len(values) <= 3 else f"{min(values):{sign}.{digits}f} to {max(values):{sign}.{digits}f}"
+        return " / ".join(f"{value:{sign}.{digits}f}" for value in sorted(values)) if len(values) <= 3 else f"{min(values):{sign}.{digits}f} to {max(values):{sign}.{digits}f}"
     mean, low, high = interval(values)
     return f"{mean:{sign}.{digits}f} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
 
@@ -342,14 +359,15 @@ def dated(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def order(found: pd.DataFrame) -> str:
-    """In what order the ways show, with a sign test over seeds for each pair and dimension.  found: `showings`."""
+def order(found: pd.DataFrame, starts: pd.DataFrame | None = None) -> str:
+    """In what order the ways show, with a sign test over seeds for each pair and dimension.  found: `showings`; starts: `ways_starts`."""
     lines = []
     for n, group in found.groupby("dimension"):
         way = {name: each.set_index("seed") for name, each in group.groupby("way")}
         middle = {name: each.date.fillna(math.inf).median() for name, each in way.items()}
         never = [name for name in WAYS if way[name].date.isna().all()]
-        there = sorted((name for name in WAYS if name not in never), key=lambda name: middle[name])
+        there = sorted((name for name in WAYS if math.isfinite(middle[name])), key=lambda name: middle[name])
+        few = [f"*{name}* in {way[name].date.notna().sum()}" for name in WAYS if name not in never and name not in there]
         parts = []
         for a, b in PAIRS:
             if a in never or b in never:
@@ -360,10 +378,28 @@ def order(found: pd.DataFrame) -> str:
             ties = f", between the same two checkpoints in {(said == 'tie').sum()}" if (said == "tie").any() else ""
             parts.append(f"*{a}* before *{b}* in {count} of {len(said)} seeds{tail}{ties}")
         lines.append(f"* **n = {n}**: " + ("by their median dates " + " → ".join(f"*{name}*" for name in there) + ". " if there else "")
-                     + ("; ".join(parts) + ". " if parts else "")
+                     + (f"Shown by half of the {len(group.seed.unique())} seeds or fewer: " + ", ".join(few) + ". " if few else "")
+                     + ("; ".join(parts) + ". " if parts else "") + _fitted(n, group, way["match"], starts)
                      + (f"Never seen in any of {len(group.seed.unique())} seeds: " + ", ".join(f"*{name}* (largest value {way[name].most.max():.2f})" for name in never) + "." if never else ""))
     whole = found.groupby(["dimension", "seed"]).date.apply(lambda date: date.notna().all())
     return (f"All four ways show in {whole.sum()} of {len(whole)} runs.\n\n") + "\n".join(lines)
+
+
+def _fitted(n, group, match, starts):
+    """Regression inside a segment, before or after matching."""
+    if starts is None:
+        return ""
+    fit = starts[(starts.dimension == n) & (starts.setting == group.setting.iloc[0])].set_index("seed").fit
+    first = (fit.reindex(match.index).fillna(math.inf) < match.date.fillna(math.inf)).sum()
+    return f"Regression inside the first segment, which all of them begin with, is there from {_thousand(fit.fillna(math.inf).median())} thousand examples on (median), before *match* shows in {first} of {len(match)} seeds. "
+
+
+def ends(ways: pd.DataFrame, setting: str = "fast-1") -> pd.DataFrame:
+    """For the page: the finished models on conflict prompts, a line per dimension and k: weights, what they explain, and to whom single answers are nearest."""
+    last = trained(ways, setting).groupby([*RUN, "k"]).last().reset_index()
+    return pd.DataFrame([{"n": n, "k": k, **{f"{role}, weight": _mean(group[role]) for role in ROLES}, "explained": _mean(group.explained),
+                          "nearest to label / observed / recent / other": " / ".join(f"{group[f'nearest_{role}'].mean():.2f}" for role in ROLES)}
+                         for (n, k), group in last.groupby(["dimension", "k"])])
 
 
 def carried(ways: pd.DataFrame, setting: str = "fast-1") -> str:
@@ -409,32 +445,25 @@ def _pointed(lags, dates, setting):
             f"(chance ¼); at the end {_mean(last.to_nearest)} and {_mean(last.to_named)}.")
 
 
-def bigram(lags: pd.DataFrame, cues: pd.DataFrame, finished: list[Run], dimension: int = 5) -> str:
+def bigram(tables: dict[str, pd.DataFrame], cues: pd.DataFrame, finished: list[Run], dimension: int = 5) -> str:
     """Is recall at lag 1 only the bigram `)j (j`?  By what was declared in `recall.sweeps.cues`: then it is gone in models that were trained without repeats, and recall
-    over a longer distance keeps its date.  cues: the table of that sweep; finished: the atlas's runs, for the dates of `fast-1`."""
+    over a longer distance keeps its date.  cues: the table of that sweep; finished: the atlas's runs, for the dates of `fast-1`.
+
+    Asked twice: of the finished models, and of the head start that lag 1 has over lag 2 while they train (`starts`)."""
     lines, last = [], {}
     for setting in ("fast-1", "balanced", "no-repeats"):
-        table = trained(lags[lags.dimension == dimension], setting)
+        table = trained(tables["ways_lags"][tables["ways_lags"].dimension == dimension], setting)
         if table.empty:
             continue
         last[setting] = table.groupby(["seed", "lag"]).score.last().unstack()
         know = last[setting][[2, 3, 4]].mean(axis=1) >= THRESHOLD
-        lines.append(f"* **{setting}**, {len(know)} seeds, {know.sum()} of which recall at lags 2 to 4: final score at lag " + ", ".join(f"{lag}: {_mean(last[setting][lag][know])}" for lag in LAGS) + ".")
+        lines.append(f"* **{setting}**, {len(know)} seeds, {know.sum()} of which recall at lags 2 to 4: final score at lag " + ", ".join(f"{lag}: {_mean(last[setting][lag][know])}" for lag in LAGS) + "."
+                     if know.any() else f"* **{setting}**, {len(know)} seeds, none of which recalls at lags 2 to 4.")
         last[setting] = last[setting][know]
-    if "no-repeats" in last:
-        alone = last["no-repeats"]
-        mean, low, high = interval(alone[1])
-        gap = interval(alone[1] - alone[2])
-        if len(alone) < LEAST:
-            verdict = f"*undecided*: {len(alone)} models trained without repeats recall at all, {LEAST} are needed"
-        elif high < THRESHOLD:
-            verdict = "it *survives*: without repeats in training there is no recall at lag 1"
-        elif low >= THRESHOLD:
-            verdict = "it is *refuted*: models that never saw a system twice in a row recall at lag 1 all the same"
-        else:
-            verdict = "*undecided*: the interval holds ½"
-        lines.insert(0, f"**That recall at lag 1 is only the bigram** `)j (j`: {verdict} (score {_mean(alone[1])}; less that at lag 2 {_mean(alone[1] - alone[2], sign='+')}"
-                     + (", which is " + ("below 0" if gap[2] < 0 else "above 0" if gap[1] > 0 else "not clearly different from 0") if len(alone) >= LEAST else "") + ").\n")
+    head = {setting: _head(tables["ways_starts"], dimension, setting) for setting in ("fast-1", "no-repeats", "balanced")}
+    words = [_at_the_end(last["no-repeats"])] if "no-repeats" in last else []
+    words += [_ahead(head)] if len(head["no-repeats"]) else []
+    lines += [f"* **{setting}**: lag 1 is ahead of lag 2 (N = 2) by {_mean(each, sign='+')} doublings of training, {len(each)} seeds." for setting, each in head.items() if len(each)]
     start = {run.config["seed"]: dates(run, SYSTEMS)["1-after"].date for run in finished
              if (run.config["setting"], run.config["task"]["dimension"], run.config["task"]["labels"]) == ("fast-1", dimension, SYSTEMS)}
     for setting in ("no-repeats", "balanced"):
@@ -442,11 +471,41 @@ def bigram(lags: pd.DataFrame, cues: pd.DataFrame, finished: list[Run], dimensio
         both = [seed for seed in own.index if seed in start]
         octaves = [math.log2(own[seed] / start[seed]) for seed in both if not (math.isnan(own[seed]) or math.isnan(start[seed]))]
         if both:
-            clear = interval(octaves)
-            said = "" if len(octaves) < LEAST else ": *later*" if clear[1] > 0 else ": *earlier*" if clear[2] < 0 else ": no clear change"
+            _, low, high = interval(octaves)
+            said = "" if len(octaves) < LEAST else ": *later*" if low > 0 else ": *earlier*" if high < 0 else ": no clear change"
             lines.append(f"* Farthest needle (N = {SYSTEMS}), **{setting}** against fast-1 by seed: 1-after-query emerged in {own.notna().sum()} of {len(own)} seeds (fast-1: {sum(not math.isnan(start[s]) for s in both)} of {len(both)}); "
                          + (f"in the {len(octaves)} pairs with both dates it took {_mean(octaves, sign='+')} doublings more{said}." if octaves else "no pair has both dates."))
-    return "\n".join(lines)
+    return "\n\n".join(words) + "\n\n" + "\n".join(lines)
+
+
+def _head(starts: pd.DataFrame, dimension: int, setting: str) -> pd.Series:
+    """Doublings of training from recall at lag 1 to recall at lag 2, by seed; a run without lag 2 has its end as a bound, one without lag 1 is left out."""
+    own = starts[(starts.dimension == dimension) & (starts.setting == setting)].dropna(subset=["near"]).set_index("seed")
+    return np.log2(own.far.fillna(own.end) / own.near)
+
+
+def _at_the_end(alone: pd.DataFrame) -> str:
+    """Of finished models trained without repeats that recall at all.  alone: score by seed and lag."""
+    if len(alone) < LEAST:
+        return f"**That recall at lag 1 is only the bigram** `)j (j`: *undecided*: {len(alone)} models trained without repeats recall at all, {LEAST} are needed."
+    _, low, high = interval(alone[1])
+    _, less, more = interval(alone[1] - alone[2])
+    verdict = ("it *survives*: without repeats in training there is no recall at lag 1" if high < THRESHOLD else "*undecided*: the interval holds ½" if low < THRESHOLD
+               else "it is *refuted* of finished models: those that never saw a system twice in a row recall at lag 1 all the same")
+    compared = "below 0" if more < 0 else "above 0" if less > 0 else "not clearly different from 0"
+    return f"**That recall at lag 1 is only the bigram** `)j (j`: {verdict} (score {_mean(alone[1])}; less that at lag 2 {_mean(alone[1] - alone[2], sign='+')}, which is {compared})."
+
+
+def _ahead(head: dict[str, pd.Series]) -> str:
+    """Of the head start: does it go with repeats in training?  Paired by seed."""
+    less = (head["fast-1"] - head["no-repeats"]).dropna()
+    if len(less) < LEAST:
+        return f"**That its head start is**: *undecided*, {len(less)} pairs of seeds, {LEAST} are needed."
+    _, low, high = interval(less)
+    _, left, most = interval(head["no-repeats"])
+    verdict = ("it *survives*: without repeats the head start is smaller" + (", and none is clearly left" if left <= 0 <= most else ", though some is left" if left > 0 else ", even reversed") if low > 0
+               else "it is *refuted*: without repeats the head start is larger" if high < 0 else "*undecided*: no clear difference without repeats")
+    return f"**That its head start is**: {verdict} (lag 1 ahead of lag 2 by {_mean(less, sign='+')} doublings more with repeats than without, paired by seed)."
 
 
 def unseen(found: pd.DataFrame) -> str:
@@ -456,15 +515,27 @@ def unseen(found: pd.DataFrame) -> str:
         fell = group.dropna(subset=["fell"])
         both = fell.dropna(subset=["looked up"])
         later = int((both.fell > both["looked up"]).sum())
+        above = int((group.peak >= THRESHOLD).sum())
         never = int(((group.peak >= THRESHOLD) & group.fell.isna()).sum())
-        result = equivalent(group.gap.tolist())
-        lines.append(f"* **n = {n}**: the observed system's weight at k = 2 rises to {_mean(group.peak)} and ends at {_mean(group['last'])}; {_verdict(result)} "
-                     f"It fell below ½ for good in {len(fell)} of the {(group.peak >= THRESHOLD).sum()} seeds that had been above"
-                     + (f" ({never} had not by the end)" if never else "") + (f"; in {later} of the {len(both)} of these that look labels up, after look-up had shown." if len(both) else "."))
+        lines.append(f"* **n = {n}**: the observed system's weight at k = 2 rises to {_mean(group.peak)} and ends at {_mean(group['last'])}; {_verdict(equivalent(group.gap.tolist()))} "
+                     f"It fell below ½ for good in {len(fell)} of the {above} seeds that had been above" + (f" ({never} had not by the end)." if never else ".") + _fall(both, later))
         for kind, members in group.groupby("kind"):
             test = equivalent(members.gap.tolist())
             lines.append(f"    * {kind}, {len(members)} seed{'s' * (len(members) > 1)}: model less Bayes {_mean(members.gap, sign='+')}" + ("." if math.isnan(test.p) else f"; {_verdict(test)}"))
     return "\n".join(lines)
+
+
+def _fall(both: pd.DataFrame, later: int) -> str:
+    """When the weight fell, against the dates of look-up and of recall at lag 1.  both: rows of `collapses` with the first two dates."""
+    if both.empty:
+        return ""
+    result = share([bool(each) for each in both.fell < both["looked up"]])
+    when = "*before*" if result.p <= 0.05 else "*after*" if later and share([bool(each) for each in both.fell > both["looked up"]]).p <= 0.05 else "with no clear order to"
+    if math.isnan(result.p):
+        when = "(too few seeds for a test) before" if later * 2 < len(both) else "(too few seeds for a test) after"
+    octaves = [math.log2(row.fell / row.lag) for row in both.rename(columns={"lag 1": "lag"}).itertuples() if row.lag > 0]
+    return (f" The fall comes {when} look-up: before in {len(both) - later} of {len(both)} seeds, after in {later}"
+            + (f"; from the date of recall at lag 1 to the fall it takes {_mean(octaves, sign='+')} doublings of training." if octaves else "."))
 
 
 def _verdict(result) -> str:
@@ -487,7 +558,7 @@ def mixture(tables: dict[str, pd.DataFrame], setting: str = "fast-1") -> str:
     lines = []
     for name, group in table.groupby(kind):
         less = group.traces - group.mixture
-        line = f"* **{name}**, {len(group)} models: {_mean(group.traces)} of the prompts have a label's share between ¼ and ¾; {_mean(group.mixture)} if every prompt had the same mixture."
+        line = f"* **{name}**, {len(group)} model{'s' * (len(group) > 1)}: {_mean(group.traces)} of the prompts have a label's share between ¼ and ¾; {_mean(group.mixture)} if every prompt had the same mixture."
         if name == "between":
             _, low, high = interval(less)
             line += (f" Difference {_mean(less, sign='+')}: " + ("too few models for a verdict." if len(group) < LEAST else "*either/or*: answers are purer than a mixture's." if high < 0

@@ -151,10 +151,11 @@ def story(seeds=8, n=5, **changes):
     for setting, seed, examples, t in cells:
         cell = dict(dimension=n, setting=setting, seed=seed, examples=examples)
         looks, follows = float(t >= at["look"]), float(t >= at["take"])
+        to = {f"nearest_{role}": 0.25 for role in ways.ROLES}
         pooled = 0.2 * (at["pool"] <= t < at["match"]) if seed >= 0 else 0.2
         observed = (1 - follows) * (t >= at["match"]) if seed >= 0 else 0.0
-        rows["ways"] += [dict(**cell, k=1, label=looks, observed=0.0, recent=0.1, other=0.0, explained=1.0),
-                         dict(**cell, k=2, label=pooled + follows, observed=pooled + observed, recent=pooled, other=pooled, explained=1.0)]
+        rows["ways"] += [dict(**cell, k=1, label=looks, observed=0.0, recent=0.1, other=0.0, explained=1.0, **to),
+                         dict(**cell, k=2, label=pooled + follows, observed=pooled + observed, recent=pooled, other=pooled, explained=1.0, **to)]
         for lag in ways.LAGS:
             near = float(t >= at["carry"] if lag == 1 else t >= at["far"])
             rows["ways_lags"].append(dict(**cell, lag=lag, score=near, named=near, nearest=1.0, to_named=near, to_nearest=0.8 - 0.7 * near))
@@ -178,6 +179,8 @@ def test_order_turns_with_the_data():
     assert "*match* before *look up* in 0 of 8 seeds (one-sided sign test p = 1.000)" in text and "*look up* → *match*" in text
     never = ways.order(ways.showings(story(carry=5)))
     assert "All four ways show in 0 of 8 runs" in never and "Never seen in any of 8 seeds: *carry on* (largest value 0.00)" in never
+    ends = ways.ends(story()["ways"]).set_index("k")
+    assert ends.loc[1, "label, weight"] == "1.00 (1.00 to 1.00)" and ends.loc[2, "observed, weight"] == "1.00 (1.00 to 1.00)"
     page = ways.dated(ways.showings(story(carry=5))).set_index("way")
     assert page.loc["carry on", "shows in"] == "0 of 8" and page.loc["carry on", "thousand examples, median"] == "never" and page.loc["carry on", "kept to the end"] == "–"
     assert page.loc["match", "thousand examples, median"] == "3"  # between 2,000 and 4,000
@@ -209,11 +212,11 @@ def test_unseen_turns_with_the_data():
     bayesian = ways.collapses(story())
     assert bayesian.fell.notna().all() and (bayesian.kind == "observation-led").all() and (bayesian.fell > bayesian["looked up"]).all()
     text = ways.unseen(bayesian)
-    assert "*as Bayes*" in text and "in 8 of the 8 of these that look labels up, after look-up had shown" in text
+    assert "*as Bayes*" in text and "The fall comes *after* look-up: before in 0 of 8 seeds, after in 8" in text and "+3.00 (+3.00 to +3.00) doublings" in text
     stubborn = ways.unseen(ways.collapses(story(forget=99)))
     assert "*not as Bayes*" in stubborn and "(8 had not by the end)" in stubborn and "fell below ½ for good in 0 of the 8" in stubborn
     early = ways.unseen(ways.collapses(story(forget=4)))
-    assert "in 0 of the 8 of these" in early
+    assert "The fall comes *before* look-up: before in 8 of 8 seeds, after in 0" in early
 
 
 def test_kinds_by_hand():
@@ -235,20 +238,33 @@ class FakeRun:
 
 
 def test_bigram_turns_with_the_data():
-    rows = [dict(dimension=5, setting="no-repeats", seed=seed, examples=100, lag=lag, score=0.9) for seed in range(300, 305) for lag in ways.LAGS]
-    table = pd.DataFrame(rows)
-    run = next(run for run in runs.load_all(claims.ATLAS) if (run.config["task"]["dimension"], run.config["setting"]) == (5, "fast-1"))
-    finished = [FakeRun(run, seed) for seed in range(300, 305)]
-    date = ways.dates(run, 4)["1-after"].date
+    lags = pd.DataFrame([dict(dimension=5, setting="no-repeats", seed=seed, examples=100, lag=lag, score=0.9) for seed in range(300, 305) for lag in ways.LAGS])
+    when = lambda setting, near, far: pd.DataFrame([dict(dimension=5, setting=setting, seed=seed, near=near, far=far * (1 + 0.01 * (seed - 302)), fit=1.0, end=99.0) for seed in range(300, 305)])
+    tables = dict(ways_lags=lags, ways_starts=pd.concat([when("fast-1", 10, 40), when("no-repeats", 20, 20)]))
+    run = next(run for run in runs.load_all(claims.ATLAS) if (run.config["task"]["dimension"], run.config["task"]["labels"], run.config["setting"]) == (5, 4, "fast-1"))
+    finished, date = [FakeRun(run, seed) for seed in range(300, 305)], ways.dates(run, 4)["1-after"].date
+    assert date > 0
     cues = pd.DataFrame([dict(setting="no-repeats", dimension=5, seed=seed, **{"1-after N=4": 2 * date + seed}) for seed in range(300, 305)])
-    text = ways.bigram(table, cues, finished if not math.isnan(date) else [])
-    assert "*refuted*" in text
-    gone = table.assign(score=table.score.where(table.lag > 1, 0.1 + 0.01 * (table.seed - 300)))
-    assert "*survives*" in ways.bigram(gone, cues, finished) and "below 0" in ways.bigram(gone, cues, finished)
-    if not math.isnan(date):
-        assert "*later*" in text and "+1.0" in text
-    none = ways.bigram(table.assign(score=0.0), cues, finished)
-    assert "*undecided*: 0 models" in none
+    text = ways.bigram(tables, cues, finished)
+    assert "*refuted* of finished models" in text and "*later*" in text and "+1.0" in text
+    assert "without repeats the head start is smaller, and none is clearly left" in text and "lag 1 ahead of lag 2 by +2.00 (+2.00 to +2.00) doublings more" in text
+    gone = tables | dict(ways_lags=lags.assign(score=lags.score.where(lags.lag > 1, 0.1 + 0.01 * (lags.seed - 300))))
+    assert "*survives*: without repeats in training there is no recall at lag 1" in ways.bigram(gone, cues, finished) and "which is below 0" in ways.bigram(gone, cues, finished)
+    swapped = tables | dict(ways_starts=pd.concat([when("fast-1", 20, 20), when("no-repeats", 10, 40)]))
+    assert "*refuted*: without repeats the head start is larger" in ways.bigram(swapped, cues, finished)
+    less = tables | dict(ways_starts=pd.concat([when("fast-1", 10, 80), when("no-repeats", 10, 40)]))
+    assert "though some is left" in ways.bigram(less, cues, finished)
+    assert "*undecided*: 0 models" in ways.bigram(tables | dict(ways_lags=lags.assign(score=0.0)), cues, finished)
+    never = tables | dict(ways_starts=pd.concat([when("fast-1", 10, math.nan), when("no-repeats", 20, 20)]))
+    assert "ahead of lag 2 by +3.3" in ways.bigram(never, cues, finished)  # its end, 99, as a bound
+
+
+def test_starts_by_hand():
+    run = next(run for run in runs.load_all(claims.ATLAS) if run.config["task"]["dimension"] == 3 and run.config["task"]["labels"] == 4)
+    row = ways.starts(run).iloc[0]
+    assert row.far == pytest.approx(ways.dates(run, 2)["1-after"].date, nan_ok=True) and row.end == run.history.examples.max()
+    weight = run.history.query("systems == 2 and condition == 'misdirected' and event == 'query' and k == 1").set_index("examples").weight_label_state
+    assert weight[weight.index < row.near].median() < 0.5 < weight[weight.index > row.near].median()
 
 
 # --- committed ----------------------------------------------------------------------------------------------------------
@@ -279,8 +295,9 @@ def test_committed_tables_are_whole(committed):
 
 
 def test_page_has_no_holes(committed):
-    texts = [ways.order(ways.showings(committed)), ways.carried(committed["ways"]), ways.by_lag(committed["ways_lags"]), ways.unseen(ways.collapses(committed)), ways.mixture(committed),
-             ways.bigram(committed["ways_lags"], runs.table("cues"), runs.load_all(claims.ATLAS)), ways.dated(ways.showings(committed)).to_string()]
+    texts = [ways.order(ways.showings(committed), committed["ways_starts"]), ways.carried(committed["ways"]), ways.by_lag(committed["ways_lags"]), ways.unseen(ways.collapses(committed)), ways.mixture(committed),
+             ways.bigram(committed, runs.table("cues"), runs.load_all(claims.ATLAS)), ways.dated(ways.showings(committed)).to_string(), ways.ends(committed["ways"]).to_string(),
+             ways.order(ways.showings(committed, "adamw.heads-2"), committed["ways_starts"])]
     assert not any("nan" in text for text in texts)
 
 
