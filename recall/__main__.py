@@ -1,4 +1,4 @@
-"""Command line: python -m recall train | sweep | evaluate | distance | probe | circuits | dissect | language | runs | claims | presets | interventions."""
+"""Command line: python -m recall train | sweep | evaluate | distance | ways | probe | circuits | dissect | language | runs | claims | presets | interventions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import charts, circuits, claims, corruptions, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
+from recall import charts, circuits, claims, corruptions, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training, ways
 from recall.evaluation import table
 from recall.language import lexicon, pretrain, results, revisions
 from recall.language.prompts import PromptConfig
@@ -71,6 +71,10 @@ def parser() -> argparse.ArgumentParser:
     distance = commands.add_parser("distance", help="nearest against farthest needle over training, into data/tables")
     distance.add_argument("FOLDER", type=Path, nargs="+", help="run folders that still have their checkpoints")
     distance.set_defaults(run=_distance)
+
+    used = commands.add_parser("ways", help="which of four ways to predict is in use over training, into data/tables")
+    used.add_argument("FOLDER", type=Path, nargs="+", help="run folders: all of their checkpoints, else their published weights")
+    used.set_defaults(run=_ways)
 
     probe = commands.add_parser("probe", help="every intervention on finished runs, into data/tables")
     probe.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
@@ -193,6 +197,13 @@ def _distance(options):
     rows = pd.concat([training.needle_distance(folder) for folder in options.FOLDER])
     runs.write_table("distance", rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
+
+
+def _ways(options):
+    found = ways.survey(options.FOLDER)
+    for name, rows in found.items():
+        runs.write_table(name, rows)
+    show(options, [dict(table=name, rows=len(rows)) for name, rows in found.items()], pd.DataFrame)
 
 
 def _circuits(options):

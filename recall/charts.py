@@ -93,7 +93,7 @@ def training_curve(history: pd.DataFrame, blind: float, systems: int) -> alt.Top
 
 def _pickers(table: pd.DataFrame, start: dict) -> list[alt.Parameter]:
     words = {"intervention": "intervention ", "dimension": "system dimension n ", "labels": "label count ", "systems": "systems in the prompt N ",
-             "needle": "needle ", "setting": "training setting ", "lexicon": "words ", "under": "labels "}
+             "needle": "needle ", "setting": "training setting ", "ways_dimension": "system dimension n ", "ways_setting": "training setting ", "lexicon": "words ", "under": "labels "}
     order = lambda name: table[name].drop_duplicates().tolist() if name == "intervention" else _options(table, name, start)
     return [choice(name, words[name], order(name), start[name]) for name in words if name in start]
 
@@ -398,6 +398,65 @@ def norm_gap(table: pd.DataFrame, dimension: int) -> alt.TopLevelMixin:
         strokeDash=alt.StrokeDash("led:N", scale=alt.Scale(domain=kinds, range=[[6, 3], [1, 0]])), detail="seed:N",
         tooltip=["seed", "led", alt.Tooltip("gap", format=".2f", title="larger norm / smaller"), alt.Tooltip("error", format=".3f")])
     return themed(chart.add_params(pick), 240)
+
+
+ROLES = ["label", "observed", "recent", "other"]
+
+
+def _own(table: pd.DataFrame, start: dict) -> tuple[pd.DataFrame, dict]:
+    """With pickers that move together with each other, and not with those of the page's other figures, which know other models."""
+    return table.rename(columns={name: f"ways_{name}" for name in start}), {f"ways_{name}": value for name, value in start.items()}
+
+
+def _over_training(table: pd.DataFrame, start: dict, value: alt.Y, key: str, scale: dict, dashes: list, more: list, tooltip: list) -> alt.LayerChart:
+    """A thin line per seed and a thick one for the mean over seeds, over training; key: field of colour and dash."""
+    base = alt.Chart(alt.InlineData(values=table.to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse={name: "number" for name in table.select_dtypes("number")})))
+    for condition in [*_chosen(start), *more]:
+        base = base.transform_filter(condition)
+    if key == "role":
+        base = base.transform_fold(ROLES, as_=["role", "value"])
+    encoding = dict(x=alt.X("examples:Q", title="training examples (thousands, logarithmic)", scale=alt.Scale(type="log", nice=False)),
+                    color=alt.Color(f"{key}:N", scale=alt.Scale(**scale), legend=alt.Legend(columns=2)), strokeDash=alt.StrokeDash(f"{key}:N", scale=alt.Scale(domain=scale["domain"], range=dashes)))
+    thin = base.mark_line(strokeWidth=1, opacity=0.4, clip=True).encode(y=value, detail="seed:N", tooltip=tooltip, **encoding)
+    thick = base.transform_aggregate(value="mean(value)", groupby=["examples", key]).mark_line(strokeWidth=3, clip=True).encode(y=value, **encoding)
+    return thin + thick
+
+
+def ways_curves(table: pd.DataFrame, start: dict, k: int = 2) -> alt.TopLevelMixin:
+    """Weight of each role's system on conflict prompts over training.  table: `ways.curves`; start: dimension, setting."""
+    table, start = _own(table, start)
+    pick = choice("k", "k, observations after the query's label ", sorted(table.k.unique().tolist()), k)
+    value = alt.Y("value:Q", title="weight in the prediction", scale=alt.Scale(domain=[-0.2, 1.1], clamp=True, nice=False))
+    lines = _over_training(table, start, value, "role", dict(domain=ROLES, range=[LOOK_UP, CONTINUE, PURPLE, GREY]), [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2]], ["datum.k == pick_k"],
+                           ["role:N", "seed:N", alt.Tooltip("examples:Q", format=",.0f", title="thousand examples"), alt.Tooltip("value:Q", format=".2f", title="weight")])
+    levels = _rules(pd.DataFrame({"level": [1.0], "words": ["this system alone"]}))
+    nothing = _rules(pd.DataFrame({"level": [0.0], "words": ["no say"]}), below=True)
+    return themed(alt.layer(levels, nothing, lines, _missing(table, start)).add_params(pick, *_pickers(table, start)), 320)
+
+
+def lag_curves(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
+    """Score of 1-after-query over training by how far back the needle lies.  table: `ways.lag_curves`; start: dimension, setting."""
+    table, start = _own(table, start)
+    names = ["lag 1 (just before)", "lag 2", "lag 3", "lag 4 (farthest)"]
+    named = table.assign(distance=table.lag.map(dict(enumerate(names, 1))), value=table.score).drop(columns=["lag", "score"])
+    value = alt.Y("value:Q", title="identification score of 1-after-query", scale=alt.Scale(domain=[-0.6, 1.05], clamp=True, nice=False))
+    lines = _over_training(named, start, value, "distance", dict(domain=names, range=[PURPLE, CONTINUE, THIRD, LOOK_UP]), [[2, 2], [6, 3], [8, 2, 2, 2], [1, 0]], [],
+                           ["distance:N", "seed:N", alt.Tooltip("examples:Q", format=",.0f", title="thousand examples"), alt.Tooltip("value:Q", format=".2f", title="score")])
+    levels = _rules(pd.DataFrame({"level": [0.0, 0.5], "words": ["label-blind average", "emerged"]}))
+    return themed(alt.layer(levels, lines, _missing(table, start)).add_params(*_pickers(table, start)), 320)
+
+
+def label_shares(table: pd.DataFrame, model: str) -> alt.TopLevelMixin:
+    """The label's share in single answers at k = 2: bars; dots: if every answer were the same mixture.  table: `ways.shares`."""
+    pick = choice("model", "model ", table.model.drop_duplicates().tolist(), model)
+    base = alt.Chart(table).transform_filter("datum.model == pick_model")
+    x = alt.X("bin:O", title="label's share (0: states, 1: label)", axis=alt.Axis(labelAngle=0, format=".1f"))
+    y = alt.Y("traces:Q", title="share of prompts", scale=alt.Scale(domain=[0, 1]))
+    key = alt.Color("key:N", scale=alt.Scale(domain=["answers", "if all were one mixture"], range=[CONTINUE, LOOK_UP]))
+    tooltip = [alt.Tooltip("traces", format=".2f", title="answers"), alt.Tooltip("mixture", format=".2f", title="one mixture")]
+    bars = base.transform_calculate(key="'answers'").mark_bar(opacity=0.75).encode(x=x, y=y, color=key, tooltip=tooltip)
+    dots = base.transform_calculate(key="'if all were one mixture'").mark_point(filled=True, size=70, opacity=1, shape="diamond").encode(x=x, y="mixture:Q", color=key, tooltip=tooltip)
+    return themed((bars + dots).add_params(pick), 240)
 
 
 # what the figure of chapter 8 can show: quantity of `recall.language.scoring.per_prompt` -> its name in the list

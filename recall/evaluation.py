@@ -106,28 +106,44 @@ def label_index(predictions: Tensor, prompts: Prompts) -> list[dict[str, float]]
     return result
 
 
-def pointing(predictions: Tensor, prompts: Prompts, ridge: float = 1e-6) -> Tensor:
-    """[K, N] where the answers point: weight of what each system of the haystack would do next, for k = 1..K.
-
-    Least squares, pooled over prompts, of the predictions on every system's next state: at k = 1 its own next state, from k = 2
-    its map applied to the state just observed.  The label's system may also go on unseen (U^k x): that counts as its own.
-    ridge: per prompt, shares out what columns have in common.  Needs a family whose state is observed.
-    """
+def next_states(prompts: Prompts) -> Tensor:
+    """[B, K, N, n] what each system of the haystack would do next, for k = 1..K, in double precision: at k = 1 its own next state,
+    from k = 2 its map applied to the state just observed.  Needs a family whose state is observed."""
     s, N, K = prompts.segments, prompts.count, prompts.targets.shape[1] - prompts.query_row
-    A, index = prompts.systems.A[s.system[:, :N]].double(), s.system[:, :N]  # [B, N, n, n]
-    own = prompts.observations[index.unsqueeze(-1), (s.first + s.length)[:, :N, None] + torch.arange(K)].double()  # [B, N, K, n] going on unseen
-    named = s.label[:, :N] == s.label[:, -1:]  # [B, N]
-    rows = slice(prompts.query_row, prompts.query_row + K)
-    observed, answer = prompts.targets[:, rows].double(), predictions[:, rows].double()
-    weights = []
-    for k in range(K):
-        would = own[:, :, k] if k == 0 else (A @ observed[:, None, k - 1, :, None]).squeeze(-1)  # [B, N, n]
+    A = prompts.systems.A[s.system[:, :N]].double()  # [B, N, n, n]
+    first = _going_on(prompts)[:, :, :1]  # [B, N, 1, n]
+    observed = prompts.targets[:, prompts.query_row :].double()
+    return torch.cat([first, torch.einsum("bnij,bkj->bnki", A, observed[:, : K - 1])], 2).transpose(1, 2)
+
+
+def _going_on(prompts: Prompts) -> Tensor:
+    """[B, N, K, n] every system of the haystack going on unseen, U^k x."""
+    s, N, K = prompts.segments, prompts.count, prompts.targets.shape[1] - prompts.query_row
+    return prompts.observations[s.system[:, :N].unsqueeze(-1), (s.first + s.length)[:, :N, None] + torch.arange(K)].double()
+
+
+def pointing(predictions: Tensor, prompts: Prompts, ridge: float = 1e-6) -> Tensor:
+    """[K, N] where the answers point: weight of what each system of the haystack would do next (`next_states`), for k = 1..K.
+
+    Least squares, pooled over prompts, of the predictions on every system's next state.  The label's system may also go on
+    unseen (U^k x): that counts as its own.  ridge: per prompt, shares out what columns have in common.
+    """
+    return pointed(predictions, prompts, ridge)[0]
+
+
+def pointed(predictions: Tensor, prompts: Prompts, ridge: float = 1e-6) -> tuple[Tensor, Tensor]:
+    """`pointing`, and [K] the share of the predictions' squared norm that its regression explains (nan of predictions that are all 0)."""
+    N, would, own = prompts.count, next_states(prompts), _going_on(prompts)
+    named = prompts.segments.label[:, :N] == prompts.segments.label[:, -1:]  # [B, N]
+    weights, explained = [], []
+    for k in range(would.shape[1]):
         alone = (own[:, :, k] * named.unsqueeze(-1)).sum(1, keepdim=True) * (k > 0)
-        X = torch.cat([would, alone], 1).transpose(1, 2).reshape(-1, N + 1)  # [B * n, N + 1]
-        gram = X.T @ X + ridge * len(predictions) * torch.eye(N + 1, dtype=X.dtype)
-        solved = torch.linalg.solve(gram, X.T @ answer[:, k].reshape(-1))
+        X = torch.cat([would[:, k], alone], 1).transpose(1, 2).reshape(-1, N + 1)  # [B * n, N + 1]
+        y = predictions[:, prompts.query_row + k].double().reshape(-1)
+        solved = torch.linalg.solve(X.T @ X + ridge * len(predictions) * torch.eye(N + 1, dtype=X.dtype), X.T @ y)
         weights.append(solved[:N] + solved[N] * named.double().mean(0))
-    return torch.stack(weights)
+        explained.append(1 - (y - X @ solved).square().sum() / y.square().sum())
+    return torch.stack(weights), torch.stack(explained)
 
 
 def table(predict: Predict, prompts: Prompts, config: TaskConfig, condition: str = "plain") -> pd.DataFrame:
