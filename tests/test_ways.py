@@ -1,15 +1,16 @@
 """Four ways to predict: what they are recognised by, and what is said of the models."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from recall import charts, claims, runs, ways
+from recall import charts, claims, runs, settings, training, ways
 from recall.bayes import Bayes
-from recall.evaluation import next_states, pointed, pointing
+from recall.evaluation import EvaluationConfig, next_states, pointed, pointing
 from recall.predictors import CarryOn, Match, Named, Pool
 from recall.task import TaskConfig
 
@@ -105,6 +106,20 @@ def test_histogram_tells_a_mixture_from_either_or(prompts):
 def test_other_label_counts_are_refused():
     with pytest.raises(ValueError, match="labels must be 4"):
         ways.prompts_of(TaskConfig.compact(3, 8))
+
+
+def test_a_run_is_asked_at_its_checkpoints(tmp_path, monkeypatch):
+    config = settings.preset("fast-0", 2, 4, seed=3, steps=20, batch_size=4, evaluate_every=10)
+    config = replace(config, evaluation=EvaluationConfig(systems=(1, 2), haystacks=2, traces=3))
+    monkeypatch.setattr(training, "FINAL_HAYSTACKS", 2), monkeypatch.setattr(training, "FINAL_TRACES", 3), monkeypatch.setattr(ways, "EARLIEST", 17)
+    run, few = training.train(config, tmp_path / config.name), ways.prompts_of(config.task, haystacks=2, traces=3)
+    found = ways.of_run(run.folder, few)
+    assert set(found) == set(ways.TABLES) and sorted(found["ways"].examples.unique()) == [0, 4 * 19, 4 * 20]  # of 0, 16, 19, 20
+    again = ways.of_model(training.trained_model(run).predict, config.task, few)["ways"]
+    assert found["ways"].query("examples == 80")[["label", "observed"]].to_numpy() == pytest.approx(again[["label", "observed"]].to_numpy(), abs=1e-3)
+    bare = runs.keep(run, tmp_path / "bare")
+    with pytest.raises(ValueError, match="run must have weights"):
+        ways.of_run(bare.folder, few)
 
 
 # --- the four ways ------------------------------------------------------------------------------------------------------
@@ -292,6 +307,18 @@ def test_committed_tables_are_whole(committed):
         table = ways.trained(committed[name])
         assert table.groupby(["dimension", "seed"]).ngroups == 16 and (table.groupby(ways.CELL).size() == (4 if name == "ways_lags" else 3)).all()
     assert committed["ways_histogram"].groupby(["dimension", "setting", "seed"]).traces.sum().between(0.99, 1.01).all()
+
+
+def test_committed_starts_are_those_of_the_atlas(committed):
+    table = committed["ways_starts"].query("setting == 'fast-1'").set_index(["dimension", "seed"])
+    own = [r for r in runs.load_all(claims.ATLAS) if r.config["setting"] == "fast-1" and r.config["task"]["labels"] == 4 and (r.config["task"]["dimension"], r.config["seed"]) in table.index]
+    assert len(own) == len(table) == 16
+    for run in own:
+        again = ways.starts(run).iloc[0]
+        assert again.to_numpy(float) == pytest.approx(table.loc[(run.config["task"]["dimension"], run.config["seed"]), again.index].to_numpy(float), rel=1e-2, nan_ok=True)
+    cues = runs.table("cues").query("setting == 'no-repeats'").set_index("seed")["1-after N=2"]
+    far = committed["ways_starts"].query("setting == 'no-repeats'").set_index("seed").far
+    assert far.tolist() == pytest.approx(cues[far.index].tolist(), rel=1e-3)
 
 
 def test_page_has_no_holes(committed):
