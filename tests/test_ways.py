@@ -223,15 +223,27 @@ def test_carrying_on_turns_with_the_data():
     assert "carry on whatever the label says" in ways.carried(tables["ways"])
 
 
+def test_say_turns_with_the_data():
+    early = ways.say(ways.says(story(take=3)["ways"]))
+    assert "the label has a say at k = 2 *before* k = 1" in early and "in 8 of 8 seeds, after it in 0 (two-sided sign test p = 0.008)" in early
+    later = ways.say(ways.says(story(take=7)["ways"]))
+    assert "the label has a say at k = 2 *after* k = 1" in later and "+2.00 (+2.00 to +2.00) doublings" in later
+    assert "neither ever in 8" in ways.say(ways.says(story(look=99)["ways"])) and "too few seeds" in ways.say(ways.says(story(take=5)["ways"]))  # all of them ties
+    assert "too few seeds" in ways.say(ways.says(story(seeds=3)["ways"]))
+    seven = ways.says(story(take=3)["ways"])
+    seven.loc[(seven.seed == 300) & (seven.k == 2), ["after", "date", "by"]] = math.nan
+    assert "no clear order" in ways.say(seven) and "p = 0.070" in ways.say(seven)
+
+
 def test_unseen_turns_with_the_data():
     bayesian = ways.collapses(story())
     assert bayesian.fell.notna().all() and (bayesian.kind == "observation-led").all() and (bayesian.fell > bayesian["looked up"]).all()
     text = ways.unseen(bayesian)
-    assert "*as Bayes*" in text and "The fall comes *after* look-up: before in 0 of 8 seeds, after in 8" in text and "+3.00 (+3.00 to +3.00) doublings" in text
+    assert "*as Bayes*" in text and "the fall comes *after* look-up (fall before look-up in 0 of 8 seeds, after it in 8, two-sided sign test p = 0.008)" in text and "+3.00 (+3.00 to +3.00) doublings" in text
     stubborn = ways.unseen(ways.collapses(story(forget=99)))
-    assert "*not as Bayes*" in stubborn and "(8 had not by the end)" in stubborn and "fell below ½ for good in 0 of the 8" in stubborn
+    assert "*not as Bayes*" in stubborn and "(8 had not by the end)" in stubborn and "fell below ½ for good in 0 of the 8" in stubborn and "the fall comes *after* look-up" in stubborn
     early = ways.unseen(ways.collapses(story(forget=4)))
-    assert "The fall comes *before* look-up: before in 8 of 8 seeds, after in 0" in early
+    assert "the fall comes *before* look-up (fall before look-up in 8 of 8 seeds, after it in 0" in early
 
 
 def test_kinds_by_hand():
@@ -322,7 +334,7 @@ def test_committed_starts_are_those_of_the_atlas(committed):
 
 
 def test_page_has_no_holes(committed):
-    texts = [ways.order(ways.showings(committed), committed["ways_starts"]), ways.carried(committed["ways"]), ways.by_lag(committed["ways_lags"]), ways.unseen(ways.collapses(committed)), ways.mixture(committed),
+    texts = [ways.order(ways.showings(committed), committed["ways_starts"]), ways.carried(committed["ways"]), ways.say(ways.says(committed["ways"])), ways.by_lag(committed["ways_lags"]), ways.unseen(ways.collapses(committed)), ways.mixture(committed),
              ways.bigram(committed, runs.table("cues"), runs.load_all(claims.ATLAS)), ways.dated(ways.showings(committed)).to_string(), ways.ends(committed["ways"]).to_string(),
              ways.order(ways.showings(committed, "adamw.heads-2"), committed["ways_starts"])]
     assert not any("nan" in text for text in texts)
