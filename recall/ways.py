@@ -34,7 +34,9 @@ that does; two that show between the same two checkpoints are a tie.
 
 Three more tables.  *Lag*: plain prompts of 4 systems, needle at every distance; lag 1 is the nearest.  *Unseen label*: N = 2, the farthest needle goes on under a label
 that the prompt does not hold.  With the generator's labels a new label means a new system, so that Bayes gives the observed system a weight of 0 at k = 2.
-*Starts* (added after the first look at the others): dates from a run's own history, which every run has, with or without checkpoints.
+*Starts*: dates from a run's own history, which every run has, with or without checkpoints.
+
+Added after the first look at the numbers: *starts*, and at which k the label has its say first (SAY, `says`).
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from torch import Tensor
 
 from recall import runs
@@ -71,6 +74,7 @@ EXACT = -1  # seed of the rows of exact predictors, whose `setting` is their nam
 TABLES = ("ways", "ways_lags", "ways_unseen", "ways_histogram", "ways_starts")
 BINS = np.linspace(-0.05, 1.05, 12)  # of the label's share: eleven, the outer ones open
 PARALLEL = 0.8  # cosine beyond which two candidates are too alike to share out one prediction between them
+SAY = 0.25  # weight from which the label has a say: well above the 0.15 that it has at k = 2 while nothing tells the systems apart
 FAINT = 0.1  # sum of weights below which a prediction follows neither
 
 
@@ -276,6 +280,15 @@ def lag_dates(lags: pd.DataFrame, setting: str = "fast-1") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def says(ways: pd.DataFrame, setting: str = "fast-1") -> pd.DataFrame:
+    """When the label's weight on conflict prompts first reaches SAY, a row per run and k: RUN, k, after, date, by (nan: never)."""
+    rows = []
+    for (*key, k), run in trained(ways, setting).groupby([*RUN, "k"]):
+        found = first_showing(run.examples, run.label, SAY)
+        rows.append(dict(zip(RUN, key), k=k, after=found.after, date=found.date, by=found.by))
+    return pd.DataFrame(rows)
+
+
 def kinds(ways: pd.DataFrame, setting: str = "fast-1") -> pd.Series:
     """Whom each finished model follows at k = 2 on conflict prompts, by RUN: `no look-up` where the label does not rule k = 1, else by the label's share
     of label and observed together, with the bounds of `summary.kind`."""
@@ -414,6 +427,24 @@ def carried(ways: pd.DataFrame, setting: str = "fast-1") -> str:
     return "\n".join(lines)
 
 
+def say(found: pd.DataFrame) -> str:
+    """Is the label heard first at k = 1, where only it can tell, or at k = 2, where the states tell as well?  found: `says`."""
+    lines = []
+    for n, group in found.groupby("dimension"):
+        first, second = (group[group.k == k].set_index("seed") for k in (1, 2))
+        said = _before(second, first)
+        counts = {name: int((said == name).sum()) for name in ("before", "after", "tie", "neither")}
+        p = two_sided(counts["before"], counts["after"])
+        more = "at k = 2 *before* k = 1" if counts["before"] > counts["after"] else "at k = 2 *after* k = 1"
+        verdict = ("too few seeds for a verdict" if math.isnan(p) else f"the label has a say {more}" if p <= 0.05 else "no clear order")
+        test = "" if math.isnan(p) else f" (two-sided sign test p = {p:.3f})"
+        octaves = [value for value in np.log2(second.date / first.date) if not math.isnan(value)]
+        rest = "".join(f", {words} in {counts[name]}" for name, words in (("tie", "between the same two checkpoints"), ("neither", "neither ever")) if counts[name])
+        lines.append(f"* **n = {n}**: {verdict}: k = 2 before k = 1 in {counts['before']} of {len(said)} seeds, after it in {counts['after']}{rest}{test}"
+                     + (f"; from k = 1 to k = 2 it takes {_mean(octaves, sign='+')} doublings of training in the {len(octaves)} with both." if octaves else "."))
+    return "\n".join(lines)
+
+
 def by_lag(lags: pd.DataFrame, setting: str = "fast-1") -> str:
     """Is the segment just before recalled earlier than the farthest?  And where do answers point, meanwhile, that should go one further back?"""
     table, lines = lag_dates(lags, setting), []
@@ -513,28 +544,32 @@ def unseen(found: pd.DataFrame) -> str:
     lines = []
     for n, group in found.groupby("dimension"):
         fell = group.dropna(subset=["fell"])
-        both = fell.dropna(subset=["looked up"])
-        later = int((both.fell > both["looked up"]).sum())
         above = int((group.peak >= THRESHOLD).sum())
         never = int(((group.peak >= THRESHOLD) & group.fell.isna()).sum())
         lines.append(f"* **n = {n}**: the observed system's weight at k = 2 rises to {_mean(group.peak)} and ends at {_mean(group['last'])}; {_verdict(equivalent(group.gap.tolist()))} "
-                     f"It fell below ½ for good in {len(fell)} of the {above} seeds that had been above" + (f" ({never} had not by the end)." if never else ".") + _fall(both, later))
+                     f"It fell below ½ for good in {len(fell)} of the {above} seeds that had been above" + (f" ({never} had not by the end)." if never else ".") + _fall(group[group.peak >= THRESHOLD]))
         for kind, members in group.groupby("kind"):
             test = equivalent(members.gap.tolist())
             lines.append(f"    * {kind}, {len(members)} seed{'s' * (len(members) > 1)}: model less Bayes {_mean(members.gap, sign='+')}" + ("." if math.isnan(test.p) else f"; {_verdict(test)}"))
     return "\n".join(lines)
 
 
-def _fall(both: pd.DataFrame, later: int) -> str:
-    """When the weight fell, against the dates of look-up and of recall at lag 1.  both: rows of `collapses` with the first two dates."""
-    if both.empty:
+def two_sided(before: int, after: int) -> float:
+    """p of a sign test without a direction declared beforehand, ties left out; nan for fewer than LEAST that can tell."""
+    return stats.binomtest(before, before + after).pvalue if before + after >= LEAST else math.nan
+
+
+def _fall(group: pd.DataFrame) -> str:
+    """When the weight fell, against the dates of look-up and of recall at lag 1; what never came is later than what did.  group: rows of `collapses` that had been above 1/2."""
+    fell, asked = group.fell.fillna(math.inf), group["looked up"].fillna(math.inf)
+    before, after = int((fell < asked).sum()), int((fell > asked).sum())
+    if not before + after:
         return ""
-    result = share([bool(each) for each in both.fell < both["looked up"]])
-    when = "*before*" if result.p <= 0.05 else "*after*" if later and share([bool(each) for each in both.fell > both["looked up"]]).p <= 0.05 else "with no clear order to"
-    if math.isnan(result.p):
-        when = "(too few seeds for a test) before" if later * 2 < len(both) else "(too few seeds for a test) after"
-    octaves = [math.log2(row.fell / row.lag) for row in both.rename(columns={"lag 1": "lag"}).itertuples() if row.lag > 0]
-    return (f" The fall comes {when} look-up: before in {len(both) - later} of {len(both)} seeds, after in {later}"
+    p = two_sided(before, after)
+    when = "too few seeds to tell whether the fall or look-up comes first" if math.isnan(p) else "no clear order of the fall and look-up" if p > 0.05 else f"the fall comes *{'before' if before > after else 'after'}* look-up"
+    test = "" if math.isnan(p) else f", two-sided sign test p = {p:.3f}"
+    octaves = [math.log2(row.fell / row.lag) for row in group.rename(columns={"lag 1": "lag"}).itertuples() if row.fell > 0 and row.lag > 0]
+    return (f" Of the two dates: {when} (fall before look-up in {before} of {len(group)} seeds, after it in {after}{test})"
             + (f"; from the date of recall at lag 1 to the fall it takes {_mean(octaves, sign='+')} doublings of training." if octaves else "."))
 
 

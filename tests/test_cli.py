@@ -85,6 +85,7 @@ def test_listings(capsys):
     (["evaluate", "no-such-run"], "run must be one of"),
     (["evaluate", "RUN", "--systems", "9"], r"systems must be 1 to labels \(3\), not 9"),
     (["evaluate", "RUN", "--intervention", "x"], "intervention must be one of plain, misdirected, .*, not 'x'"),
+    (["ways", "RUN"], "labels must be 4, so that every label is used, not 3"),
     (["evaluate", "RUN", "--needle", "2"], r"needle must be 0 to systems - 1 \(1\), not 2"),
 ])
 def test_bad_input_is_one_line_and_exit_2(trained, tmp_path, monkeypatch, capsys, arguments, message):

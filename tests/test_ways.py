@@ -1,15 +1,16 @@
 """Four ways to predict: what they are recognised by, and what is said of the models."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from recall import charts, claims, runs, ways
+from recall import charts, claims, runs, settings, training, ways
 from recall.bayes import Bayes
-from recall.evaluation import next_states, pointed, pointing
+from recall.evaluation import EvaluationConfig, next_states, pointed, pointing
 from recall.predictors import CarryOn, Match, Named, Pool
 from recall.task import TaskConfig
 
@@ -105,6 +106,20 @@ def test_histogram_tells_a_mixture_from_either_or(prompts):
 def test_other_label_counts_are_refused():
     with pytest.raises(ValueError, match="labels must be 4"):
         ways.prompts_of(TaskConfig.compact(3, 8))
+
+
+def test_a_run_is_asked_at_its_checkpoints(tmp_path, monkeypatch):
+    config = settings.preset("fast-0", 2, 4, seed=3, steps=20, batch_size=4, evaluate_every=10)
+    config = replace(config, evaluation=EvaluationConfig(systems=(1, 2), haystacks=2, traces=3))
+    monkeypatch.setattr(training, "FINAL_HAYSTACKS", 2), monkeypatch.setattr(training, "FINAL_TRACES", 3), monkeypatch.setattr(ways, "EARLIEST", 17)
+    run, few = training.train(config, tmp_path / config.name), ways.prompts_of(config.task, haystacks=2, traces=3)
+    found = ways.of_run(run.folder, few)
+    assert set(found) == set(ways.TABLES) and sorted(found["ways"].examples.unique()) == [0, 4 * 19, 4 * 20]  # of 0, 16, 19, 20
+    again = ways.of_model(training.trained_model(run).predict, config.task, few)["ways"]
+    assert found["ways"].query("examples == 80")[["label", "observed"]].to_numpy() == pytest.approx(again[["label", "observed"]].to_numpy(), abs=1e-3)
+    bare = runs.keep(run, tmp_path / "bare")
+    with pytest.raises(ValueError, match="run must have weights"):
+        ways.of_run(bare.folder, few)
 
 
 # --- the four ways ------------------------------------------------------------------------------------------------------
@@ -208,15 +223,27 @@ def test_carrying_on_turns_with_the_data():
     assert "carry on whatever the label says" in ways.carried(tables["ways"])
 
 
+def test_say_turns_with_the_data():
+    early = ways.say(ways.says(story(take=3)["ways"]))
+    assert "the label has a say at k = 2 *before* k = 1" in early and "in 8 of 8 seeds, after it in 0 (two-sided sign test p = 0.008)" in early
+    later = ways.say(ways.says(story(take=7)["ways"]))
+    assert "the label has a say at k = 2 *after* k = 1" in later and "+2.00 (+2.00 to +2.00) doublings" in later
+    assert "neither ever in 8" in ways.say(ways.says(story(look=99)["ways"])) and "too few seeds" in ways.say(ways.says(story(take=5)["ways"]))  # all of them ties
+    assert "too few seeds" in ways.say(ways.says(story(seeds=3)["ways"]))
+    seven = ways.says(story(take=3)["ways"])
+    seven.loc[(seven.seed == 300) & (seven.k == 2), ["after", "date", "by"]] = math.nan
+    assert "no clear order" in ways.say(seven) and "p = 0.070" in ways.say(seven)
+
+
 def test_unseen_turns_with_the_data():
     bayesian = ways.collapses(story())
     assert bayesian.fell.notna().all() and (bayesian.kind == "observation-led").all() and (bayesian.fell > bayesian["looked up"]).all()
     text = ways.unseen(bayesian)
-    assert "*as Bayes*" in text and "The fall comes *after* look-up: before in 0 of 8 seeds, after in 8" in text and "+3.00 (+3.00 to +3.00) doublings" in text
+    assert "*as Bayes*" in text and "the fall comes *after* look-up (fall before look-up in 0 of 8 seeds, after it in 8, two-sided sign test p = 0.008)" in text and "+3.00 (+3.00 to +3.00) doublings" in text
     stubborn = ways.unseen(ways.collapses(story(forget=99)))
-    assert "*not as Bayes*" in stubborn and "(8 had not by the end)" in stubborn and "fell below ½ for good in 0 of the 8" in stubborn
+    assert "*not as Bayes*" in stubborn and "(8 had not by the end)" in stubborn and "fell below ½ for good in 0 of the 8" in stubborn and "the fall comes *after* look-up" in stubborn
     early = ways.unseen(ways.collapses(story(forget=4)))
-    assert "The fall comes *before* look-up: before in 8 of 8 seeds, after in 0" in early
+    assert "the fall comes *before* look-up (fall before look-up in 8 of 8 seeds, after it in 0" in early
 
 
 def test_kinds_by_hand():
@@ -294,8 +321,20 @@ def test_committed_tables_are_whole(committed):
     assert committed["ways_histogram"].groupby(["dimension", "setting", "seed"]).traces.sum().between(0.99, 1.01).all()
 
 
+def test_committed_starts_are_those_of_the_atlas(committed):
+    table = committed["ways_starts"].query("setting == 'fast-1'").set_index(["dimension", "seed"])
+    own = [r for r in runs.load_all(claims.ATLAS) if r.config["setting"] == "fast-1" and r.config["task"]["labels"] == 4 and (r.config["task"]["dimension"], r.config["seed"]) in table.index]
+    assert len(own) == len(table) == 16
+    for run in own:
+        again = ways.starts(run).iloc[0]
+        assert again.to_numpy(float) == pytest.approx(table.loc[(run.config["task"]["dimension"], run.config["seed"]), again.index].to_numpy(float), rel=1e-2, nan_ok=True)
+    cues = runs.table("cues").query("setting == 'no-repeats'").set_index("seed")["1-after N=2"]
+    far = committed["ways_starts"].query("setting == 'no-repeats'").set_index("seed").far
+    assert far.tolist() == pytest.approx(cues[far.index].tolist(), rel=1e-3)
+
+
 def test_page_has_no_holes(committed):
-    texts = [ways.order(ways.showings(committed), committed["ways_starts"]), ways.carried(committed["ways"]), ways.by_lag(committed["ways_lags"]), ways.unseen(ways.collapses(committed)), ways.mixture(committed),
+    texts = [ways.order(ways.showings(committed), committed["ways_starts"]), ways.carried(committed["ways"]), ways.say(ways.says(committed["ways"])), ways.by_lag(committed["ways_lags"]), ways.unseen(ways.collapses(committed)), ways.mixture(committed),
              ways.bigram(committed, runs.table("cues"), runs.load_all(claims.ATLAS)), ways.dated(ways.showings(committed)).to_string(), ways.ends(committed["ways"]).to_string(),
              ways.order(ways.showings(committed, "adamw.heads-2"), committed["ways_starts"])]
     assert not any("nan" in text for text in texts)
