@@ -1,0 +1,102 @@
+"""What a model goes by once its training has made the cues more or less certain: norms that tell nothing, labels that err, states that shake.
+
+Three tables of finished runs, made by `python -m recall cues RUN ...`:
+
+    equal_norms   error, score and label index of models trained on one law of first states, on prompts of that law and of another
+    cue_weights   what the label's system gets on misdirected prompts, by the model and by Bayes, for each label error and state noise
+
+`led` makes a third of the tables of runs that are there, so that a new run appears by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from recall import bayes
+from recall.evaluation import event_errors, identification_score, label_index
+from recall.interventions import apply
+from recall.needle import Prompts, needle_prompts
+from recall.runs import Run
+from recall.settings import from_json
+from recall.task import TaskConfig, check
+from recall.training import trained_model
+
+SEED = 5  # of the prompts; those of training, of the final tables and of `probes` have others
+LAST_K = 3
+NORMS = {"haar": "of all lengths", "equal": "equal"}  # family of the prompts -> their norms
+CONDITIONS = ("plain", "misdirected")
+
+
+def equal_norms(runs: list[Run], counts: tuple[int, ...] = (2, 3, 4), haystacks: int = 64, traces: int = 16) -> pd.DataFrame:
+    """Every run on prompts whose norms are those of `haar` and on prompts whose norms are equal: the same maps, labels and directions of their law.
+
+    Columns dimension, setting, seed, kind (family it was trained on), norms (family of the prompts), condition, systems, k <= LAST_K, mean, score,
+    label_index (misdirected prompts only).  ValueError for a run of another family.
+    """
+    rows = []
+    for run in runs:
+        config = from_json(run.config)
+        check("run", config.task.family in NORMS, f"of family {' or '.join(NORMS)}", run.name)
+        predict = trained_model(run).predict
+        for norms in NORMS:
+            task = replace(config.task, family=norms)
+            for N in counts:
+                plain = needle_prompts(task, N, haystacks=haystacks, traces=traces, seed=SEED)
+                for condition in CONDITIONS:
+                    prompts = apply(condition, plain, task)
+                    predictions = predict(prompts.inputs)
+                    errors = event_errors(predictions, prompts, task)["query"][:LAST_K].flatten(1).double().mean(1).tolist()
+                    index = [row["label_index"] for row in label_index(predictions, prompts)] if condition == "misdirected" else [math.nan] * LAST_K
+                    rows += [dict(dimension=task.dimension, setting=config.setting, seed=config.seed, kind=config.task.family, norms=norms, condition=condition,
+                                  systems=N, k=k, mean=mean, score=identification_score(mean, norms, N), label_index=index[k - 1]) for k, mean in enumerate(errors, start=1)]
+    return pd.DataFrame(rows)
+
+
+def weights(runs: list[Run], counts: tuple[int, ...] = (2, 4), haystacks: int = 64, traces: int = 16) -> pd.DataFrame:
+    """What the label's and the observed system get on misdirected prompts at k = 1 and 2, in the model's answers and by Bayes.
+
+    Columns dimension, setting, seed, label_error, state_noise, systems, k; score (of 1-after on plain prompts: whether labels are looked up at all);
+    label, observed, label_index (`evaluation.label_index`; label: its two readings together); bayes_label, bayes_observed (mean posterior weights for
+    the label error and state noise of the training) and bayes_shaken (bayes_label with twice that noise: how much hangs on it).
+
+    Bayes knows the training's law but takes what the haystack shows of a map as exact, and a new state as off by s/sqrt(n) in every coordinate.
+    Without error and noise a misdirected prompt has probability zero once a state has been seen: nan at k = 2.
+    """
+    rows, known = [], {}
+    for run in runs:
+        config = from_json(run.config)
+        task = config.task
+        predict, p, s = trained_model(run).predict, task.label_error, task.state_noise
+        for N in counts:
+            plain = needle_prompts(task, N, haystacks=haystacks, traces=traces, seed=SEED)
+            prompts = apply("misdirected", plain, task)
+            first = event_errors(predict(plain.inputs), plain, task)["query"][0].double().mean().item()
+            found = label_index(predict(prompts.inputs), prompts)[:2]
+            if (task, N) not in known:
+                known[task, N] = [posterior(prompts, task, p, noise) for noise in (per_coordinate(s, task.dimension), per_coordinate(2 * s, task.dimension))]
+            for k, each in enumerate(found, start=1):
+                own, shaken = (table[k - 1] if p or s or k == 1 else (math.nan, math.nan) for table in known[task, N])
+                rows.append(dict(dimension=task.dimension, setting=config.setting, seed=config.seed, label_error=p, state_noise=s, systems=N, k=k,
+                                 score=identification_score(first, task.family, N), label=each["weight_label_state"] + each.get("weight_label_map", 0.0),
+                                 observed=each["weight_observed"], label_index=each["label_index"], bayes_label=own[0], bayes_observed=own[1], bayes_shaken=shaken[0]))
+    return pd.DataFrame(rows)
+
+
+def per_coordinate(state_noise: float, dimension: int) -> float:
+    """Standard deviation of one coordinate of s w, w ~ N(0, I/n); `bayes.EXACT` for none."""
+    return state_noise / math.sqrt(dimension) if state_noise else bayes.EXACT
+
+
+def posterior(prompts: Prompts, task: TaskConfig, label_error: float, noise: float) -> list[tuple[float, float]]:
+    """Mean posterior weights (the label's system, the observed one) on the query's open label (k = 1) and after its first state (k = 2)."""
+    label, needle = prompts.segments.label[:, -1], prompts.segments.label[:, prompts.needle]  # [B]
+    total: Tensor = torch.zeros(2, 2, dtype=torch.float64)
+    for tokens, *places in zip(prompts.tokens[:, : prompts.query_row + 2].split(256), label.split(256), needle.split(256)):
+        weight = bayes.weigh(bayes.gather(tokens, task, noise), label_error)[:, -2:]  # [b, 2, H]
+        total += torch.stack([weight.gather(2, place[:, None, None].expand(-1, 2, 1)).sum((0, 2)) for place in places], 1)
+    return [tuple(row) for row in (total / len(label)).tolist()]
