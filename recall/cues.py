@@ -1,11 +1,12 @@
 """What a model goes by once its training has made the cues more or less certain: norms that tell nothing, labels that err, states that shake.
 
-Three tables of finished runs, made by `python -m recall cues RUN ...`:
+Tables of finished runs, made by `python -m recall cues RUN ...`, each from those of the runs that it is about (`TABLES`):
 
     equal_norms   error, score and label index of models trained on one law of first states, on prompts of that law and of another
     cue_weights   what the label's system gets on misdirected prompts, by the model and by Bayes, for each label error and state noise
+    early_led     whom 2-after-query follows while labels cannot be looked up yet
 
-`led` makes a third of the tables of runs that are there, so that a new run appears by itself.
+`led` joins the last one to the tables of runs that are there (cues.csv, factors.csv, the atlas), so that a new run appears by itself.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from recall import bayes
-from recall.evaluation import event_errors, identification_score, label_index
+from recall.evaluation import THRESHOLD, curve, event_errors, identification_score, label_index
 from recall.interventions import apply
 from recall.needle import Prompts, needle_prompts
 from recall.runs import Run
@@ -100,3 +101,53 @@ def posterior(prompts: Prompts, task: TaskConfig, label_error: float, noise: flo
         weight = bayes.weigh(bayes.gather(tokens, task, noise), label_error)[:, -2:]  # [b, 2, H]
         total += torch.stack([weight.gather(2, place[:, None, None].expand(-1, 2, 1)).sum((0, 2)) for place in places], 1)
     return [tuple(row) for row in (total / len(label)).tolist()]
+
+
+WITHOUT = 0.25  # identification score of 1-after-query below which nothing is looked up yet
+
+
+def early_led(runs: list[Run], systems: int = 2) -> pd.DataFrame:
+    """Whom 2-after-query follows between the two abilities, from the histories: evaluations at which its score is at least 1/2 and that of 1-after below
+    WITHOUT (0 is averaging).
+
+    Columns dimension, labels, setting, seed, evaluations (how many), first (thousands of examples at the first), early_index (median label index over
+    them; nan where there is none).
+    """
+    rows = []
+    for run in runs:
+        parts = {name: curve(run.history, k, systems, condition).set_index("examples") for name, k, condition in
+                 (("begin", 1, "plain"), ("go_on", 2, "plain"), ("wrong", 2, "misdirected"))}
+        between = (parts["go_on"].score >= THRESHOLD) & (parts["begin"].score < WITHOUT)
+        index = parts["wrong"].reindex(columns=["label_index"]).label_index[between].dropna()
+        task = run.config["task"]
+        rows.append(dict(dimension=task["dimension"], labels=task["labels"], setting=run.config["setting"], seed=run.config["seed"], evaluations=len(index),
+                         first=index.index.min() / 1000 if len(index) else math.nan, early_index=index.median() if len(index) else math.nan))
+    return pd.DataFrame(rows)
+
+
+def _certain(run: Run) -> bool:
+    """Whether its training made labels and states no less certain."""
+    task = from_json(run.config).task
+    return not task.label_error and not task.state_noise
+
+
+def of_norms(runs: list[Run]) -> list[Run]:
+    """The runs that `equal_norms` is about: with weights, certain cues, of setting equal or of its twin with norms of all lengths."""
+    equal = {(run.config["task"]["dimension"], run.config["task"]["labels"]) for run in runs if run.config["setting"] == "equal"}
+    return [run for run in runs if run.whole and run.config["setting"] in ("equal", BASE) and (run.config["task"]["dimension"], run.config["task"]["labels"]) in equal]
+
+
+def of_weights(runs: list[Run]) -> list[Run]:
+    """The runs that `weights` is about: with weights, less certain labels or states; and of BASE those that differ from one in nothing else."""
+    less = [run for run in runs if run.whole and not _certain(run)]
+    same = lambda run: (replace(from_json(run.config).task, label_error=0.0, state_noise=0.0), run.config["seed"])
+    twins = {same(run) for run in less}
+    return less + [run for run in runs if run.whole and run.config["setting"] == BASE and same(run) in twins]
+
+
+BASE = "fast-1"
+TABLES = {  # name: which of the runs, what is made of them
+    "equal_norms": (of_norms, equal_norms),
+    "cue_weights": (of_weights, weights),
+    "early_led": (lambda runs: [run for run in runs if run.config["task"]["family"] in NORMS], early_led),
+}
