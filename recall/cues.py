@@ -18,12 +18,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recall import bayes
+from recall import bayes, claims, dissect
 from recall.evaluation import THRESHOLD, curve, event_errors, identification_score, label_index
 from recall.interventions import apply
 from recall.needle import Prompts, needle_prompts
 from recall.runs import Run
 from recall.settings import from_json
+from recall.summary import LABEL_LED, OBSERVATION_LED
 from recall.task import TaskConfig, check
 from recall.training import trained_model
 
@@ -151,3 +152,84 @@ TABLES = {  # name: which of the runs, what is made of them
     "cue_weights": (of_weights, weights),
     "early_led": (lambda runs: [run for run in runs if run.config["task"]["family"] in NORMS], early_led),
 }
+
+
+# --- equal norms, in words ----------------------------------------------------------------------------------------------
+
+MODEL = ["dimension", "kind", "seed"]  # of one model in `equal_norms`
+TRAINED = {"haar": "trained on norms of all lengths", "equal": "trained on equal norms"}
+PROMPTED = {"haar": "prompts of all lengths", "equal": "prompts of equal norms"}
+
+
+def misdirected_norms(table: pd.DataFrame, systems: int = 2) -> list[dict]:
+    """Does a misdirected label leave 2-after-query alone?  One test per dimension, training and prompts, over the models that look labels up on prompts of
+    their own law (score of 1-after at least 1/2): `claims.equivalent` on the score with the wrong label less that with the right one, corrected together by
+    Holm's method.  Rows dimension, kind, norms, seeds, runs (that look up), plain, wrong (mean scores), estimate, low, high (90 %), p, holm, outcome."""
+    wide = table[(table.systems == systems) & (table.k <= 2)].pivot_table(index=["dimension", "kind", "norms", "seed"], columns=["condition", "k"], values="score").sort_index()
+    own = wide["plain", 1][[kind == norms for _, kind, norms, _ in wide.index]].droplevel("norms")
+    knows = own[own >= THRESHOLD].index
+    rows = []
+    for (dimension, kind, norms), group in wide.groupby(level=["dimension", "kind", "norms"], sort=True):
+        used = group[[(dimension, kind, seed) in knows for seed in group.index.get_level_values("seed")]]
+        plain, wrong = used["plain", 2], used["misdirected", 2]
+        rows.append((dict(dimension=dimension, kind=kind, norms=norms, seeds=len(group), plain=plain.mean(), wrong=wrong.mean()), claims.equivalent((wrong - plain).tolist(), worse=-1)))
+    return [line | dict(runs=found.runs, estimate=found.estimate, low=found.low, high=found.high, p=found.p, holm=p,
+                        outcome="equivalent" if p <= claims.LEVEL else "not equivalent" if found.refuted else "undecided")
+            for (line, found), p in zip(rows, claims.holm([found.p for _, found in rows]))]
+
+
+def tests_shown(tests: list[dict]) -> pd.DataFrame:
+    """`misdirected_norms` for a page."""
+    digits = lambda value, sign="": "–" if math.isnan(value) else f"{value:{sign}.2f}"
+    return pd.DataFrame([{"n": row["dimension"], "training": TRAINED[row["kind"]], "prompts": PROMPTED[row["norms"]], "seeds": f"{row['runs']} of {row['seeds']}",
+                          "right label": digits(row["plain"]), "wrong label": digits(row["wrong"]),
+                          "difference (90 %)": digits(row["estimate"], "+") + ("" if math.isnan(row["low"]) else f" ({row['low']:+.2f} to {row['high']:+.2f})"),
+                          "outcome": row["outcome"]} for row in tests])
+
+
+def maps_or_label(table: pd.DataFrame, early: pd.DataFrame, systems: int = 2) -> str:
+    """A model that was trained on equal norms: does it go on by the maps or by the label?  table: `equal_norms`.  early: `early_led`."""
+    of_kind = lambda rows, kind: rows[(rows.setting == "equal") if kind == "equal" else (rows.setting == BASE) & rows.dimension.isin(table.dimension) & rows.seed.isin(table.seed) & (rows.labels == 4)]
+    own = table[(table.norms == table.kind) & (table.systems == systems)]
+    lines = []
+    for kind, words in TRAINED.items():
+        ends = own[(own.kind == kind) & (own.condition == "misdirected") & (own.k == 2)].label_index
+        begins = of_kind(early, kind).early_index.dropna()
+        lines.append(f"* **Of {len(ends)} models {words}**, {_counted(ends)} at the end (label index of 2-after-query {_span(ends)}); while labels could not yet be looked up, {_counted(begins)} "
+                     f"({_span(begins)}, {len(begins)} models with such evaluations).")
+    equal, begins = own[(own.kind == "equal") & (own.condition == "misdirected") & (own.k == 2)].label_index, of_kind(early, "equal").early_index.dropna()
+    by_label, from_start = (equal > LABEL_LED).mean(), (begins > LABEL_LED).mean()
+    if not len(equal) or not len(begins):
+        return "No model was trained on equal norms."
+    verdict = ("By the label" if by_label > 0.5 else "By the maps" if (equal < OBSERVATION_LED).mean() > 0.5 else "By neither alone")
+    when = ("; and not at last but from the first: they went on by name before they could begin again by it. What came early there was to apply the map that the label names to the state that is shown, not to "
+            "find the map from the state" if by_label > 0.5 and from_start > 0.5 else "; but not from the first: the label took over what the maps had told" if by_label > 0.5 else "")
+    return f"**Where the norm tells nothing, by the maps or by the label?** {verdict} in most{when}.\n\n" + "\n".join(lines)
+
+
+def _counted(index: pd.Series) -> str:
+    counts = dict(zip(("label-led", "between", "observation-led"), (int((index > LABEL_LED).sum()), int(index.between(OBSERVATION_LED, LABEL_LED).sum()), int((index < OBSERVATION_LED).sum()))))
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
+
+
+def _span(values: pd.Series) -> str:
+    return f"{values.min():.2f} to {values.max():.2f}" if len(values) else "–"
+
+
+def growth(table: pd.DataFrame) -> str:
+    """How the error grows with the number of systems, by training and prompts: mean over seeds of the growth from the fewest to the most systems with
+    its 95 % t interval; seeds that look labels up or not."""
+    plain = table[(table.condition == "plain") & (table.k <= 2)]
+    few, many = plain.systems.min(), plain.systems.max()
+    wide = plain.pivot_table(index=["dimension", "kind", "norms", "seed", "k"], columns="systems", values="mean")
+    lines, grows = [], {}
+    for (dimension, kind, norms), group in wide.groupby(level=["dimension", "kind", "norms"], sort=True):
+        parts = []
+        for k, rows in group.groupby(level="k"):
+            mean, low, high = dissect.interval(rows[many] - rows[few])
+            grows[dimension, kind, norms, k] = low > 0
+            parts.append(f"{k}-after-query {rows[few].mean():.3f} to {rows[many].mean():.3f} ({mean:+.3f}, {low:+.3f} to {high:+.3f})")
+        lines.append(f"* **n = {dimension}, {TRAINED[kind]}, {PROMPTED[norms]}** ({len(group) // 2} seeds): {'; '.join(parts)}.")
+    on_own = {kind: [grows[n, k_, norms, 2] for n, k_, norms, k in grows if k == 2 and k_ == kind == norms] for kind in NORMS}
+    words = "; ".join(f"{TRAINED[kind]} it grows in {sum(found)} of {len(found)} dimensions" for kind, found in on_own.items() if found)
+    return f"**With more systems.** Error of 2-after-query from N = {few} to {many}, on prompts like those of training: {words} (95 % interval above 0).\n\n" + "\n".join(lines)
