@@ -112,17 +112,19 @@ def early_led(runs: list[Run], systems: int = 2) -> pd.DataFrame:
     WITHOUT (0 is averaging).
 
     Columns dimension, labels, setting, seed, evaluations (how many), first (thousands of examples at the first), early_index (median label index over
-    them; nan where there is none).
+    them; nan where there is none), early_map (median share of the label's map on the state just shown in all weights of `evaluation.label_index`).
     """
     rows = []
     for run in runs:
         parts = {name: curve(run.history, k, systems, condition).set_index("examples") for name, k, condition in
                  (("begin", 1, "plain"), ("go_on", 2, "plain"), ("wrong", 2, "misdirected"))}
         between = (parts["go_on"].score >= THRESHOLD) & (parts["begin"].score < WITHOUT)
-        index = parts["wrong"].reindex(columns=["label_index"]).label_index[between].dropna()
+        wrong = parts["wrong"].reindex(columns=["label_index", "weight_observed", "weight_label_state", "weight_label_map"])[between].dropna(subset="label_index")
+        index, by_map = wrong.label_index, wrong.weight_label_map / wrong.filter(like="weight_").sum(axis=1)
         task = run.config["task"]
         rows.append(dict(dimension=task["dimension"], labels=task["labels"], setting=run.config["setting"], seed=run.config["seed"], evaluations=len(index),
-                         first=index.index.min() / 1000 if len(index) else math.nan, early_index=index.median() if len(index) else math.nan))
+                         first=index.index.min() / 1000 if len(index) else math.nan, early_index=index.median() if len(index) else math.nan,
+                         early_map=by_map.median() if len(index) else math.nan))
     return pd.DataFrame(rows)
 
 
@@ -164,7 +166,7 @@ PROMPTED = {"haar": "prompts of all lengths", "equal": "prompts of equal norms"}
 def misdirected_norms(table: pd.DataFrame, systems: int = 2) -> list[dict]:
     """Does a misdirected label leave 2-after-query alone?  One test per dimension, training and prompts, over the models that look labels up on prompts of
     their own law (score of 1-after at least 1/2): `claims.equivalent` on the score with the wrong label less that with the right one, corrected together by
-    Holm's method.  Rows dimension, kind, norms, seeds, runs (that look up), plain, wrong (mean scores), estimate, low, high (90 %), p, holm, outcome."""
+    Holm's method.  Rows dimension, kind, norms, seeds, runs (that look up), plain, wrong (mean scores), least, most (differences of single models), estimate, low, high (90 %), p, holm, outcome."""
     wide = table[(table.systems == systems) & (table.k <= 2)].pivot_table(index=["dimension", "kind", "norms", "seed"], columns=["condition", "k"], values="score").sort_index()
     own = wide["plain", 1][[kind == norms for _, kind, norms, _ in wide.index]].droplevel("norms")
     knows = own[own >= THRESHOLD].index
@@ -172,7 +174,8 @@ def misdirected_norms(table: pd.DataFrame, systems: int = 2) -> list[dict]:
     for (dimension, kind, norms), group in wide.groupby(level=["dimension", "kind", "norms"], sort=True):
         used = group[[(dimension, kind, seed) in knows for seed in group.index.get_level_values("seed")]]
         plain, wrong = used["plain", 2], used["misdirected", 2]
-        rows.append((dict(dimension=dimension, kind=kind, norms=norms, seeds=len(group), plain=plain.mean(), wrong=wrong.mean()), claims.equivalent((wrong - plain).tolist(), worse=-1)))
+        change = wrong - plain
+        rows.append((dict(dimension=dimension, kind=kind, norms=norms, seeds=len(group), plain=plain.mean(), wrong=wrong.mean(), least=change.min(), most=change.max()), claims.equivalent(change.tolist(), worse=-1)))
     return [line | dict(runs=found.runs, estimate=found.estimate, low=found.low, high=found.high, p=found.p, holm=p,
                         outcome="equivalent" if p <= claims.LEVEL else "not equivalent" if found.refuted else "undecided")
             for (line, found), p in zip(rows, claims.holm([found.p for _, found in rows]))]
@@ -183,7 +186,7 @@ def tests_shown(tests: list[dict]) -> pd.DataFrame:
     digits = lambda value, sign="": "–" if math.isnan(value) else f"{value:{sign}.2f}"
     return pd.DataFrame([{"n": row["dimension"], "training": TRAINED[row["kind"]], "prompts": PROMPTED[row["norms"]], "seeds": f"{row['runs']} of {row['seeds']}",
                           "right label": digits(row["plain"]), "wrong label": digits(row["wrong"]),
-                          "difference (90 %)": digits(row["estimate"], "+") + ("" if math.isnan(row["low"]) else f" ({row['low']:+.2f} to {row['high']:+.2f})"),
+                          "difference (90 %)": f"{row['least']:+.2f} to {row['most']:+.2f} (all models)" if math.isnan(row["low"]) else f"{row['estimate']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})",
                           "outcome": row["outcome"]} for row in tests])
 
 
@@ -197,14 +200,21 @@ def maps_or_label(table: pd.DataFrame, early: pd.DataFrame, systems: int = 2) ->
         begins = of_kind(early, kind).early_index.dropna()
         lines.append(f"* **Of {len(ends)} models {words}**, {_counted(ends)} at the end (label index of 2-after-query {_span(ends)}); while labels could not yet be looked up, {_counted(begins)} "
                      f"({_span(begins)}, {len(begins)} models with such evaluations).")
-    equal, begins = own[(own.kind == "equal") & (own.condition == "misdirected") & (own.k == 2)].label_index, of_kind(early, "equal").early_index.dropna()
-    by_label, from_start = (equal > LABEL_LED).mean(), (begins > LABEL_LED).mean()
+    chosen = of_kind(early, "equal").dropna(subset="early_index")
+    equal, begins = own[(own.kind == "equal") & (own.condition == "misdirected") & (own.k == 2)].label_index, chosen.early_index
     if not len(equal) or not len(begins):
         return "No model was trained on equal norms."
-    verdict = ("By the label" if by_label > 0.5 else "By the maps" if (equal < OBSERVATION_LED).mean() > 0.5 else "By neither alone")
-    when = ("; and not at last but from the first: they went on by name before they could begin again by it. What came early there was to apply the map that the label names to the state that is shown, not to "
-            "find the map from the state" if by_label > 0.5 and from_start > 0.5 else "; but not from the first: the label took over what the maps had told" if by_label > 0.5 else "")
-    return f"**Where the norm tells nothing, by the maps or by the label?** {verdict} in most{when}.\n\n" + "\n".join(lines)
+    by_label, by_maps, from_start = (equal > LABEL_LED).mean(), (equal < OBSERVATION_LED).mean(), (begins > LABEL_LED).mean()
+    verdict = f"By the label in {_part(by_label)}" if by_label > 0.5 else f"By the maps in {_part(by_maps)}" if by_maps > 0.5 else "There is no one answer"
+    when = "" if by_label <= 0.5 else (f"; and not at last but from the first, in {_part(from_start)}: they went on by name before they could begin again by it" if from_start > 0.5 else
+                                       "; but not from the first: the label took over later")
+    if by_label > 0.5 and from_start > 0.5 and chosen.early_map.median() > 0.5:
+        when += f". What came early there is the map that the label names, applied to the state just shown ({_span(chosen.early_map)} of all weights), not a map that the state singled out"
+    return f"**Where the norm tells nothing, by the maps or by the label?** {verdict}{when}.\n\n" + "\n".join(lines)
+
+
+def _part(share: float) -> str:
+    return "all of them" if share == 1 else f"{share:.0%} of them"
 
 
 def _counted(index: pd.Series) -> str:
