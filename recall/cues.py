@@ -11,11 +11,13 @@ Tables of finished runs, made by `python -m recall cues RUN ...`, each from thos
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
 import pandas as pd
 import torch
+from scipy import stats
 from torch import Tensor
 
 from recall import bayes, claims, dissect
@@ -64,7 +66,8 @@ def weights(runs: list[Run], counts: tuple[int, ...] = (2, 4), haystacks: int = 
 
     Columns dimension, setting, seed, label_error, state_noise, systems, k; score (of 1-after on plain prompts: whether labels are looked up at all);
     label, observed, label_index (`evaluation.label_index`; label: its two readings together); bayes_label, bayes_observed (mean posterior weights for
-    the label error and state noise of the training) and bayes_shaken (bayes_label with twice that noise: how much hangs on it).
+    the label error and state noise of the training), bayes_shaken (bayes_label with twice that noise: how much hangs on it) and bayes_trusting (bayes_label
+    of an observer that takes all labels but the query's to be right).
 
     Bayes knows the training's law but takes what the haystack shows of a map as exact, and a new state as off by s/sqrt(n) in every coordinate.
     Without error and noise a misdirected prompt has probability zero once a state has been seen: nan at k = 2.
@@ -80,12 +83,12 @@ def weights(runs: list[Run], counts: tuple[int, ...] = (2, 4), haystacks: int = 
             first = event_errors(predict(plain.inputs), plain, task)["query"][0].double().mean().item()
             found = label_index(predict(prompts.inputs), prompts)[:2]
             if (task, N) not in known:
-                known[task, N] = [posterior(prompts, task, p, noise) for noise in (per_coordinate(s, task.dimension), per_coordinate(2 * s, task.dimension))]
+                known[task, N] = [posterior(prompts, task, p, per_coordinate(times * s, task.dimension), trusting) for times, trusting in ((1, False), (2, False), (1, True))]
             for k, each in enumerate(found, start=1):
-                own, shaken = (table[k - 1] if p or s or k == 1 else (math.nan, math.nan) for table in known[task, N])
+                own, shaken, trusting = (table[k - 1] if p or s or k == 1 else (math.nan, math.nan) for table in known[task, N])
                 rows.append(dict(dimension=task.dimension, setting=config.setting, seed=config.seed, label_error=p, state_noise=s, systems=N, k=k,
                                  score=identification_score(first, task.family, N), label=each["weight_label_state"] + each.get("weight_label_map", 0.0),
-                                 observed=each["weight_observed"], label_index=each["label_index"], bayes_label=own[0], bayes_observed=own[1], bayes_shaken=shaken[0]))
+                                 observed=each["weight_observed"], label_index=each["label_index"], bayes_label=own[0], bayes_observed=own[1], bayes_shaken=shaken[0], bayes_trusting=trusting[0]))
     return pd.DataFrame(rows)
 
 
@@ -94,12 +97,43 @@ def per_coordinate(state_noise: float, dimension: int) -> float:
     return state_noise / math.sqrt(dimension) if state_noise else bayes.EXACT
 
 
-def posterior(prompts: Prompts, task: TaskConfig, label_error: float, noise: float) -> list[tuple[float, float]]:
-    """Mean posterior weights (the label's system, the observed one) on the query's open label (k = 1) and after its first state (k = 2)."""
+def believed(task: TaskConfig, systems: int, label_error: float) -> tuple[float, float, float]:
+    """Bayes's chances on the query's open label: of the label's system, of each other seen system, of a new one.
+
+    Exact for haystacks whose states leave no doubt that their segments are of N different systems under N different labels.  Every label may be wrong,
+    those of the haystack too: the label's system is the one whose segment showed that label, which may itself have been named wrongly.  Sums over the
+    systems of a trace m, who is on, and the right labels (all orders of at most 8).
+    """
+    L, N = task.labels, systems
+    check("labels", L <= 8, "at most 8", L)
+    says = lambda shown, right: (1 - label_error) * (shown == right) + label_error / L
+    chances = [0.0] * (N + 1)  # of the N seen systems, the label's first, and of a new one
+    for m in range(max(N, task.min_systems), task.max_systems + 1):
+        met = math.prod((m - i) / m for i in range(N)) / m  # N segments of different systems, and one certain system on now
+        for right in itertools.permutations(range(L)):
+            haystack = met * math.prod(says(i, right[i]) for i in range(N))
+            for on in range(m):
+                chances[min(on, N)] += haystack * says(0, right[on])
+    total = sum(chances)
+    return chances[0] / total, sum(chances[1:N]) / max(N - 1, 1) / total, chances[N] / total
+
+
+def posterior(prompts: Prompts, task: TaskConfig, label_error: float, noise: float, trusting: bool = False) -> list[tuple[float, float]]:
+    """Mean posterior weights (the label's system, the observed one) on the query's open label (k = 1) and after its first state (k = 2).
+
+    Chances by labels as in `believed`, by states as in `bayes.gather`.  trusting: chances by `bayes.weigh`, which takes the haystack's labels to be right.
+    """
     label, needle = prompts.segments.label[:, -1], prompts.segments.label[:, prompts.needle]  # [B]
+    named, other, new = (math.log(chance) if chance else -math.inf for chance in believed(task, prompts.count, label_error))
     total: Tensor = torch.zeros(2, 2, dtype=torch.float64)
     for tokens, *places in zip(prompts.tokens[:, : prompts.query_row + 2].split(256), label.split(256), needle.split(256)):
-        weight = bayes.weigh(bayes.gather(tokens, task, noise), label_error)[:, -2:]  # [b, 2, H]
+        evidence = bayes.gather(tokens, task, noise)
+        if trusting:
+            weight = bayes.weigh(evidence, label_error)[:, -2:]  # [b, 2, H]
+        else:
+            chance = torch.full((len(tokens), 1, task.labels + 1), other, dtype=torch.float64)  # a label that nobody showed has no system: `seen` says so
+            chance[:, :, -1] = new
+            weight = (chance.scatter(2, places[0][:, None, None], named) + evidence.seen[:, -2:]).softmax(-1)
         total += torch.stack([weight.gather(2, place[:, None, None].expand(-1, 2, 1)).sum((0, 2)) for place in places], 1)
     return [tuple(row) for row in (total / len(label)).tolist()]
 
@@ -243,3 +277,65 @@ def growth(table: pd.DataFrame) -> str:
     on_own = {kind: [grows[n, k_, norms, 2] for n, k_, norms, k in grows if k == 2 and k_ == kind == norms] for kind in NORMS}
     words = "; ".join(f"{TRAINED[kind]} it grows in {sum(found)} of {len(found)} dimensions" for kind, found in on_own.items() if found)
     return f"**With more systems.** Error of 2-after-query from N = {few} to {many}, on prompts like those of training: {words} (95 % interval above 0).\n\n" + "\n".join(lines)
+
+
+# --- labels and states as cues, in words --------------------------------------------------------------------------------
+
+SURE = 0.1  # weight of the label's system below which an answer goes by the state, above 1 - SURE by the label
+
+
+def doses(table: pd.DataFrame) -> pd.DataFrame:
+    """Dose and response at k = 1: slope of the model's label weight on that of Bayes over the cells of label error and state noise, by N and seed, with
+    Pearson's correlation; nan where a seed has fewer than three cells.  Columns systems, seed, cells, slope, correlation."""
+    rows = []
+    for (systems, seed), cell in table[table.k == 1].dropna(subset=["bayes_label", "label"]).groupby(["systems", "seed"]):
+        enough = len(cell) > 2 and cell.bayes_label.nunique() > 1 and cell.label.nunique() > 1
+        fit = stats.linregress(cell.bayes_label, cell.label) if enough else None
+        rows.append(dict(systems=systems, seed=seed, cells=len(cell), slope=fit.slope if fit else math.nan, correlation=fit.rvalue if fit else math.nan))
+    return pd.DataFrame(rows)
+
+
+def heeded(table: pd.DataFrame) -> str:
+    """Does the label's weight at k = 1 follow its reliability as Bayes's does?  table: `weights`."""
+    lines = []
+    for systems, group in doses(table).groupby("systems"):
+        own = table[(table.systems == systems) & (table.k == 1)]
+        parts = []
+        for p, cell in own.groupby("label_error"):
+            parts.append(f"p = {p:g}: {cell.label.mean():.2f} (Bayes {cell.bayes_label.mean():.2f})")
+        slopes = group.slope.dropna()
+        more = "falls faster than" if (slopes > 1).all() else "falls more slowly than" if (slopes < 1).all() else "falls about as fast as"
+        words = f"the model's weight {more} Bayes's" if (slopes > 0).all() else "the model's weight does not follow Bayes's"
+        lines.append(f"* **N = {systems}**: {words}: slope over cells {' and '.join(f'{row.slope:.2f} (seed {row.seed}, correlation {row.correlation:.2f}, {row.cells} cells)' for row in group.itertuples())}. "
+                     f"Mean weight over state noises and seeds, {'; '.join(parts)}.")
+    lost = table[(table.k == 1) & (table.systems == table.systems.min()) & (table.score < THRESHOLD)]
+    named = ", ".join(f"p = {p:g}, s = {s:g}" for p, s in sorted(set(zip(lost.label_error, lost.state_noise))))
+    close = f" Of {len(table[(table.k == 1) & (table.systems == table.systems.min())])} models {len(lost)} do not look labels up well even on plain prompts (score of 1-after-query below ½; {named}): there a small weight may be late learning." if len(lost) else ""
+    return f"**At the open label (k = 1)**, exploratory, two seeds a cell.{close}\n\n" + "\n".join(lines)
+
+
+def overheard(table: pd.DataFrame, systems: int = 2) -> str:
+    """After the first state (k = 2): where do models depart from Bayes, and from going by what was observed alone?  table: `weights`."""
+    own = table[(table.k == 2) & (table.systems == systems)].dropna(subset="label_index")
+    cells = own.groupby(["label_error", "state_noise"]).agg(index=("label_index", "mean"), least=("label_index", "min"), most=("label_index", "max"), bayes=("bayes_label", "mean"), shaken=("bayes_shaken", "mean")).reset_index()
+    if cells.empty:
+        return "No model is shown here."
+    seen = cells.dropna(subset="bayes")
+    name = lambda rows: "; ".join(f"p = {row.label_error:g}, s = {row.state_noise:g}: {row.least:.2f} to {row.most:.2f} against {row.bayes:.2f}" for row in rows.itertuples())
+    uncertain, sure = seen[seen.label_error > 0], seen[seen.label_error == 0]
+    flat = cells.groupby("state_noise")["index"].agg(lambda values: values.max() - values.min())
+    deaf = bool((own.label_index.abs() < OBSERVATION_LED).all())
+    lines = [f"* **By what was observed alone**, the label index would be near 0 whatever p. It is not: over p it spans {'; '.join(f'{span:.2f} at s = {s:g}' for s, span in flat.items())}." if not deaf else
+             f"* **By what was observed alone**, the label index would be near 0 whatever p. It is below {OBSERVATION_LED} in all {len(own)} models."]
+    if len(uncertain):
+        over, near = uncertain[uncertain["index"] > uncertain.bayes + SURE], uncertain[(uncertain["index"] - uncertain.bayes).abs() <= SURE]
+        lines.append(f"* **Bayes**, once labels may err, gives the label at most {uncertain.bayes.max():.2f} (with twice the noise {uncertain.shaken.max():.2f}): one state says nearly all. Models are within {SURE} of that in {len(near)} of {len(uncertain)} cells"
+                     + (f" and believe the label by more than that in {len(over)}: {name(over)} (lowest and highest model against Bayes)." if len(over) else "."))
+    if len(sure):
+        under = sure[sure["index"] < sure.bayes - SURE]
+        lines.append(f"* **Where labels never err but states shake** Bayes believes the label whole ({sure.bayes.min():.2f} or more); models do"
+                     + (f" in {len(sure) - len(under)} of {len(sure)} cells, not in: {name(under)}." if len(under) else f" too (label index {sure.least.min():.2f} to {sure.most.max():.2f})."))
+    up = [stats.spearmanr(group.state_noise, group["index"]).statistic > 0 for _, group in cells.groupby("label_error") if len(group) > 1 and group["index"].nunique() > 1]
+    down = [stats.spearmanr(group.label_error, group["index"]).statistic < 0 for _, group in cells.groupby("state_noise") if len(group) > 1 and group["index"].nunique() > 1]
+    lines.append(f"* **Both cues count**: the index rises with state noise at {sum(up)} of {len(up)} label errors and falls with label error at {sum(down)} of {len(down)} state noises.")
+    return f"**After the first state (k = 2)**, N = {systems}, exploratory, two seeds a cell.\n\n" + "\n".join(lines)
