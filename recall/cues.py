@@ -15,18 +15,20 @@ import itertools
 import math
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
 from torch import Tensor
 
 from recall import bayes, claims, dissect
-from recall.evaluation import THRESHOLD, curve, event_errors, identification_score, label_index
+from recall.evaluation import HAAR, THRESHOLD, curve, event_errors, identification_score, label_index
 from recall.interventions import apply
 from recall.needle import Prompts, needle_prompts
 from recall.runs import Run
 from recall.settings import from_json
 from recall.summary import LABEL_LED, OBSERVATION_LED
+from recall.sweeps.factors import FACTORS
 from recall.task import TaskConfig, check
 from recall.training import trained_model
 
@@ -232,7 +234,7 @@ def maps_or_label(table: pd.DataFrame, early: pd.DataFrame, systems: int = 2) ->
     for kind, words in TRAINED.items():
         ends = own[(own.kind == kind) & (own.condition == "misdirected") & (own.k == 2)].label_index
         begins = of_kind(early, kind).early_index.dropna()
-        lines.append(f"* **Of {len(ends)} models {words}**, {_counted(ends)} at the end (label index of 2-after-query {_span(ends)}); while labels could not yet be looked up, {_counted(begins)} "
+        lines.append(f"* **Of {len(ends)} models {words}**, {_counted(ends)} at the end (label index of 2-after-query {_span(ends)}); before beginning again was learnt, {_counted(begins)} "
                      f"({_span(begins)}, {len(begins)} models with such evaluations).")
     chosen = of_kind(early, "equal").dropna(subset="early_index")
     equal, begins = own[(own.kind == "equal") & (own.condition == "misdirected") & (own.k == 2)].label_index, chosen.early_index
@@ -339,3 +341,109 @@ def overheard(table: pd.DataFrame, systems: int = 2) -> str:
     down = [stats.spearmanr(group.label_error, group["index"]).statistic < 0 for _, group in cells.groupby("state_noise") if len(group) > 1 and group["index"].nunique() > 1]
     lines.append(f"* **Both cues count**: the index rises with state noise at {sum(up)} of {len(up)} label errors and falls with label error at {sum(down)} of {len(down)} state noises.")
     return f"**After the first state (k = 2)**, N = {systems}, exploratory, two seeds a cell.\n\n" + "\n".join(lines)
+
+
+# --- what decides whether the name takes over ---------------------------------------------------------------------------
+
+GROUPS = ("the cues", "label error and state noise", "the data", "model and optimiser", "dimension and labels")
+CUES = ("equal", "no-repeats", "balanced", "long")
+
+
+def group_of(setting: str) -> str:
+    """Which of GROUPS a training belongs to; what is not known changes model or optimiser."""
+    if setting == BASE:
+        return GROUPS[4]
+    if setting in CUES:
+        return GROUPS[0]
+    if setting.startswith("error-"):
+        return GROUPS[1]
+    return GROUPS[2] if "task" in FACTORS.get(setting, ()) or setting.startswith(("study-", "vocabulary-", "library-")) else GROUPS[3]
+
+
+def led(tables: list[pd.DataFrame], early: pd.DataFrame, systems: int = 2) -> pd.DataFrame:
+    """Whom 2-after-query follows at the end, and before labels can be looked up, of every run in tables of `sweep.table`.
+
+    Columns group (of GROUPS), training (in words), order, setting, dimension, labels, seed, knows, kind, label_index, early_index (nan: no such evaluation, or
+    not in `early`), octaves (doublings of examples from 2-after's date to 1-after's).  BASE with 4 labels stands in every group, as what the others are compared with.
+    knows: labels are looked up, by what such a table tells: 1-after-query emerged, or both abilities' mean score at the end is 3/4, so that of 1-after is 1/2; for
+    families without a score by the study's cutoff.  kind: as `summary.kind`.  Runs without a label index (identity maps, states not observed) are left out.
+    """
+    runs_ = pd.concat(tables, ignore_index=True).drop_duplicates("name")
+    index, begin, go_on = (runs_[f"{name} N={systems}"] for name in ("label index 2", "1-after", "2-after"))
+    scored = runs_.name.str.split("-").str[0].isin(HAAR)
+    knows = (scored & (begin.notna() | (runs_.score >= (1 + THRESHOLD) / 2))) | (~scored & runs_[f"cutoff 1-after N={systems}"].notna())
+    kinds = np.select([~knows, index > LABEL_LED, index < OBSERVATION_LED], ["no look-up", "label-led", "observation-led"], "between")
+    table = runs_[["setting", "dimension", "labels", "seed"]].assign(knows=knows, kind=kinds, label_index=index, octaves=np.log2(begin / go_on))[index.notna()]
+    table = table.merge(early[["dimension", "labels", "setting", "seed", "early_index"]], how="left", on=["dimension", "labels", "setting", "seed"])
+    table = table.assign(group=table.setting.map(group_of))
+    base = table[(table.setting == BASE) & (table.labels == 4)]
+    again = [base[base.dimension.isin(rows.dimension)].assign(group=group) for group, rows in table.groupby("group") if group != GROUPS[4]]
+    table = pd.concat([*again, table], ignore_index=True)
+    words = lambda row: f"n = {row.dimension}, " + (f"{row.labels} labels" if row.group == GROUPS[4] else row.setting)
+    table["training"] = [words(row) for row in table.itertuples()]
+    rank = table.group.map(GROUPS.index)
+    table = table.assign(rank=rank, first=table.setting != BASE).sort_values(["rank", "dimension", "first", "labels"], kind="stable")
+    table["order"] = range(len(table))
+    table["order"] = table.groupby(["group", "training"]).order.transform("min")
+    return table[["group", "training", "order", "setting", "dimension", "labels", "seed", "knows", "kind", "label_index", "early_index", "octaves"]].reset_index(drop=True)
+
+
+KINDS = ("label-led", "between", "observation-led")
+
+
+def led_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """`led` for a page, a row per training; BASE once."""
+    rows = []
+    for _, group in _once(table).sort_values("order").groupby(["training"], sort=False):
+        sure = group[group.knows]
+        rows.append({"training": group.training.iloc[0], "seeds": len(group), "look labels up": len(sure), **{kind: int((sure.kind == kind).sum()) for kind in KINDS},
+                     "label index at the end": _span(sure.label_index), "before 1-after": _span(group.early_index.dropna())})
+    return pd.DataFrame(rows)
+
+
+def _once(table: pd.DataFrame) -> pd.DataFrame:
+    """Every run once: BASE in its own group only."""
+    return table[(table.setting != BASE) | (table.group == GROUPS[4])]
+
+
+def decided(table: pd.DataFrame, least: int = 2) -> str:
+    """What goes with a name that takes over, in words; exploratory.  table: `led`.  least: models of a training that look labels up, to speak of it."""
+    runs_ = _once(table)
+    sure = runs_[runs_.knows]
+    if sure.empty:
+        return "No run shown here looks labels up."
+    cells = {name: group for name, group in sure.groupby("training", sort=False) if len(group) >= least}
+    all_of = {kind: [name for name, group in cells.items() if (group.kind == kind).all()] for kind in KINDS}
+    mixed = [name for name in cells if not any(name in names for names in all_of.values())]
+    listed = lambda names: "; ".join(names) or "none"
+    lines = [f"* **By training.** Of {len(cells)} trainings with {least} or more models that look labels up, all end label-led in {len(all_of['label-led'])}, all observation-led in {len(all_of['observation-led'])} "
+             f"({listed(all_of['observation-led'])}), all between in {len(all_of['between'])} ({listed(all_of['between'])}); in {len(mixed)} the seeds end differently."]
+    known = sure.dropna(subset="early_index")
+    starts = {"by the label": known[known.early_index > LABEL_LED], "by what was observed": known[known.early_index < OBSERVATION_LED]}
+    lines.append("* **From the start or later?** " + " ".join(f"Of {len(group)} models that went on {words} before beginning again was learnt, {_counted(group.label_index)} at the end." for words, group in starts.items()))
+    sentences = []
+    for words, column in (("the index before 1-after-query was learnt", "early_index"), ("the doublings of training from going on to beginning again", "octaves")):
+        rho, low, high = dissect.rises(sure[column], sure.label_index)
+        if not math.isnan(rho):
+            sentences.append(f"with {words} {rho:+.2f} ({low:+.2f} to {high:+.2f}){'' if low > 0 or high < 0 else ', undecided'}")
+    if sentences:
+        lines.append(f"* **What it goes with.** Rank correlation of the index at the end {'; '.join(sentences)} (bootstrap over {len(sure)} runs, of which those with one seed began from the same weights).")
+    same = sure[(sure.dimension == 5) & (sure.labels == 4) & (sure.group != GROUPS[1])]
+    seeds = [(seed, group) for seed, group in same.groupby("seed") if group.training.nunique() > 3]
+    if len(seeds) > 1:
+        lines.append("* **The seed has a say.** At n = 5 with 4 labels and no label error, over trainings: " + "; ".join(
+            f"seed {seed} ends label-led in {int((group.kind == 'label-led').sum())} of {len(group)}" for seed, group in seeds) + ".")
+    lines.append(f"* **Label error and state noise** ({GROUPS[1]}): {_by_error(runs_)}")
+    return "**What decides whether the name takes over?** Exploratory: nothing here was declared before the runs were seen, and a training has two to eight seeds.\n\n" + "\n".join(lines)
+
+
+def _by_error(runs_: pd.DataFrame) -> str:
+    own = runs_[(runs_.group == GROUPS[1]) & runs_.knows]
+    if own.empty:
+        return "no run."
+    parts = own.setting.str.extract(r"error-([\d.]+)-noise-([\d.]+)").astype(float)
+    own = own.assign(p=parts[0], s=parts[1])
+    exact = own[(own.s == 0) & (own.p > 0)]
+    shaken = own[(own.s == own.s.max()) & (own.p <= 0.05)]
+    said = lambda group, words: f"{words}, {_counted(group.label_index)} ({_span(group.label_index)})" if len(group) else f"{words}, none looks labels up"
+    return f"{said(exact, 'labels that err and states that do not')}; {said(shaken, f'states that shake most (s = {own.s.max():g}) and labels that seldom err (p up to 0.05)')}."
