@@ -407,7 +407,7 @@ def equal_norms(table: pd.DataFrame, dimension: int, k: int = 2, condition: str 
     """
     table = table.assign(chosen_k=table.k.map("{}-after-query".format), label=table.condition.map({"plain": "right", "misdirected": "misdirected"}))[
         ["pair", "dimension", "chosen_k", "label", "systems", "seed", "mean", "label_index"]].round(3)
-    pairs = table.pair.drop_duplicates().tolist()
+    pairs = table.pair.drop_duplicates().tolist()  # in the order of the table
     pick = [choice("dimension", "system dimension n ", sorted(table.dimension.unique().tolist()), dimension),
             choice("norms_k", "prediction ", sorted(table.chosen_k.unique().tolist()), f"{k}-after-query"),
             choice("norms_label", "label ", ["right", "misdirected"], "right" if condition == "plain" else condition)]
@@ -415,7 +415,7 @@ def equal_norms(table: pd.DataFrame, dimension: int, k: int = 2, condition: str 
     base = alt.Chart(alt.InlineData(values=table.to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse=numbers))).transform_filter(
         "datum.dimension == pick_dimension && datum.chosen_k == pick_norms_k && datum.label == pick_norms_label").encode(
         x=alt.X("systems:O", title="systems in the prompt N", axis=alt.Axis(labelAngle=0)), xOffset=alt.XOffset("pair:N", sort=pairs, scale=alt.Scale(domain=pairs)),
-        color=alt.Color("pair:N", sort=pairs, scale=alt.Scale(domain=pairs, range=[CONTINUE, THIRD, PURPLE, LOOK_UP]), legend=alt.Legend(columns=1)))
+        color=alt.Color("pair:N", sort=pairs, scale=alt.Scale(domain=pairs, range=[CONTINUE, PURPLE, LOOK_UP, THIRD]), legend=alt.Legend(columns=2)))
     points = base.mark_point(size=55, strokeWidth=1.8, opacity=0.85).encode(
         y=alt.Y("mean:Q", title="mean squared error"), shape=alt.Shape("pair:N", sort=pairs, scale=alt.Scale(domain=pairs, range=["square", "diamond", "triangle-up", "circle"]), legend=None),
         tooltip=["pair:N", "seed:N", "systems:O", alt.Tooltip("mean:Q", format=".3f"), alt.Tooltip("label_index:Q", format=".2f", title="label index")])
@@ -434,7 +434,7 @@ def cue_weights(table: pd.DataFrame, k: int = 2, systems: int = 2) -> alt.TopLev
     pick = [choice("cue_k", "prediction ", sorted(table.chosen_k.unique().tolist()), f"{k}-after-query"),
             choice("systems", "systems in the prompt N ", sorted(table.systems.unique().tolist()), systems)]
     base = alt.Chart(table).transform_filter("datum.chosen_k == pick_cue_k && datum.systems == pick_systems").encode(
-        x=alt.X("label_error:O", title="label error p of the training", axis=alt.Axis(labelAngle=0)), color=alt.Color("s:N", sort=noises, scale=alt.Scale(domain=noises, range=[CONTINUE, PURPLE, LOOK_UP])))
+        x=alt.X("label_error:O", title="label error p of the training", axis=alt.Axis(labelAngle=0)), color=alt.Color("s:N", sort=noises, scale=alt.Scale(domain=noises, range=[CONTINUE, PURPLE, LOOK_UP]), legend=alt.Legend(columns=2)))
     y = alt.Y("label:Q", title="weight of the label's system", scale=alt.Scale(domain=[-0.05, 1.1]))
     line = base.mark_line(strokeWidth=2).encode(y=alt.Y("mean(label):Q"))
     points = base.mark_point(size=60, strokeWidth=2, opacity=0.85).encode(
@@ -459,8 +459,8 @@ def who_leads(table: pd.DataFrame, group: str) -> alt.TopLevelMixin:
         x=alt.X("index:Q", title="label index of 2-after-query", scale=alt.Scale(domain=[-0.1, 1.15], clamp=True)),
         y=alt.Y("training:N", title=None, sort=alt.EncodingSortField("order", order="ascending"), axis=alt.Axis(labelLimit=150)),
         yOffset=alt.YOffset("moment:N", sort=moments, scale=alt.Scale(domain=moments)),
-        color=alt.Color("moment:N", sort=moments, scale=alt.Scale(domain=moments, range=[LOOK_UP, CONTINUE, GREY]), legend=alt.Legend(columns=2)),
-        shape=alt.Shape("moment:N", sort=moments, scale=alt.Scale(domain=moments, range=["circle", "square", "cross"]), legend=alt.Legend(columns=2)),
+        color=alt.Color("moment:N", sort=moments, scale=alt.Scale(domain=moments, range=[LOOK_UP, CONTINUE, GREY]), legend=alt.Legend(columns=1)),
+        shape=alt.Shape("moment:N", sort=moments, scale=alt.Scale(domain=moments, range=["circle", "square", "cross"]), legend=alt.Legend(columns=1)),
         tooltip=["training", "seed", "moment", alt.Tooltip("index:Q", format=".2f", title="label index")])
     return themed(chart.add_params(pick), 430)
 

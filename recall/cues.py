@@ -4,7 +4,7 @@ Tables of finished runs, made by `python -m recall cues RUN ...`, each from thos
 
     equal_norms   error, score and label index of models trained on one law of first states, on prompts of that law and of another
     cue_weights   what the label's system gets on misdirected prompts, by the model and by Bayes, for each label error and state noise
-    early_led     whom 2-after-query follows while labels cannot be looked up yet
+    early_led     whom 2-after-query follows once it is there and 1-after-query is not
 
 `led` joins the last one to the tables of runs that are there (cues.csv, factors.csv, the atlas), so that a new run appears by itself.
 """
@@ -140,7 +140,7 @@ def posterior(prompts: Prompts, task: TaskConfig, label_error: float, noise: flo
     return [tuple(row) for row in (total / len(label)).tolist()]
 
 
-WITHOUT = 0.25  # identification score of 1-after-query below which nothing is looked up yet
+WITHOUT = 0.25  # identification score of 1-after-query below which it is not there
 
 
 def early_led(runs: list[Run], systems: int = 2) -> pd.DataFrame:
@@ -197,6 +197,12 @@ TABLES = {  # name: which of the runs, what is made of them
 MODEL = ["dimension", "kind", "seed"]  # of one model in `equal_norms`
 TRAINED = {"haar": "trained on norms of all lengths", "equal": "trained on equal norms"}
 PROMPTED = {"haar": "prompts of all lengths", "equal": "prompts of equal norms"}
+
+
+def paired(table: pd.DataFrame) -> pd.DataFrame:
+    """`equal_norms` with `pair`, norms of training → norms of the prompts."""
+    words = {"haar": "all lengths", "equal": "equal"}
+    return table.assign(pair=table.kind.map(words) + " → " + table.norms.map(words)).sort_values("pair", kind="stable")
 
 
 def misdirected_norms(table: pd.DataFrame, systems: int = 2) -> list[dict]:
@@ -259,7 +265,8 @@ def _counted(index: pd.Series) -> str:
 
 
 def _span(values: pd.Series) -> str:
-    return f"{values.min():.2f} to {values.max():.2f}" if len(values) else "–"
+    low, high = (f"{value:.2f}" for value in (values.min(), values.max())) if len(values) else ("–", "–")
+    return low if low == high else f"{low} to {high}"
 
 
 def growth(table: pd.DataFrame) -> str:
@@ -335,7 +342,7 @@ def overheard(table: pd.DataFrame, systems: int = 2) -> str:
                      + (f" and believe the label by more than that in {len(over)}: {name(over)} (lowest and highest model against Bayes)." if len(over) else "."))
     if len(sure):
         under = sure[sure["index"] < sure.bayes - SURE]
-        lines.append(f"* **Where labels never err but states shake** Bayes believes the label whole ({sure.bayes.min():.2f} or more); models do"
+        lines.append(f"* **Where labels never err but states shake** Bayes believes the label (weight {_span(sure.bayes)}); models do"
                      + (f" in {len(sure) - len(under)} of {len(sure)} cells, not in: {name(under)}." if len(under) else f" too (label index {sure.least.min():.2f} to {sure.most.max():.2f})."))
     up = [stats.spearmanr(group.state_noise, group["index"]).statistic > 0 for _, group in cells.groupby("label_error") if len(group) > 1 and group["index"].nunique() > 1]
     down = [stats.spearmanr(group.label_error, group["index"]).statistic < 0 for _, group in cells.groupby("state_noise") if len(group) > 1 and group["index"].nunique() > 1]
@@ -361,7 +368,7 @@ def group_of(setting: str) -> str:
 
 
 def led(tables: list[pd.DataFrame], early: pd.DataFrame, systems: int = 2) -> pd.DataFrame:
-    """Whom 2-after-query follows at the end, and before labels can be looked up, of every run in tables of `sweep.table`.
+    """Whom 2-after-query follows at the end, and before 1-after-query is there, of every run in tables of `sweep.table`.
 
     Columns group (of GROUPS), training (in words), order, setting, dimension, labels, seed, knows, kind, label_index, early_index (nan: no such evaluation, or
     not in `early`), octaves (doublings of examples from 2-after's date to 1-after's).  BASE with 4 labels stands in every group, as what the others are compared with.
@@ -420,7 +427,8 @@ def decided(table: pd.DataFrame, least: int = 2) -> str:
              f"({listed(all_of['observation-led'])}), all between in {len(all_of['between'])} ({listed(all_of['between'])}); in {len(mixed)} the seeds end differently."]
     known = sure.dropna(subset="early_index")
     starts = {"by the label": known[known.early_index > LABEL_LED], "by what was observed": known[known.early_index < OBSERVATION_LED]}
-    lines.append("* **From the start or later?** " + " ".join(f"Of {len(group)} models that went on {words} before beginning again was learnt, {_counted(group.label_index)} at the end." for words, group in starts.items()))
+    lines.append("* **From the start or later?** " + " ".join(f"Of {len(group)} models that went on {words} before beginning again was learnt, {_counted(group.label_index)} at the end." for words, group in starts.items())
+                 + (" Some were taken over by the name; none was won back from it." if (starts["by what was observed"].label_index > LABEL_LED).any() and (starts["by the label"].label_index > OBSERVATION_LED).all() and len(starts["by the label"]) else ""))
     sentences = []
     for words, column in (("the index before 1-after-query was learnt", "early_index"), ("the doublings of training from going on to beginning again", "octaves")):
         rho, low, high = dissect.rises(sure[column], sure.label_index)
@@ -433,17 +441,17 @@ def decided(table: pd.DataFrame, least: int = 2) -> str:
     if len(seeds) > 1:
         lines.append("* **The seed has a say.** At n = 5 with 4 labels and no label error, over trainings: " + "; ".join(
             f"seed {seed} ends label-led in {int((group.kind == 'label-led').sum())} of {len(group)}" for seed, group in seeds) + ".")
-    lines.append(f"* **Label error and state noise** ({GROUPS[1]}): {_by_error(runs_)}")
+    lines.append(f"* **Label error and state noise.** {_by_error(runs_)}")
     return "**What decides whether the name takes over?** Exploratory: nothing here was declared before the runs were seen, and a training has two to eight seeds.\n\n" + "\n".join(lines)
 
 
 def _by_error(runs_: pd.DataFrame) -> str:
     own = runs_[(runs_.group == GROUPS[1]) & runs_.knows]
     if own.empty:
-        return "no run."
+        return "No run."
     parts = own.setting.str.extract(r"error-([\d.]+)-noise-([\d.]+)").astype(float)
     own = own.assign(p=parts[0], s=parts[1])
     exact = own[(own.s == 0) & (own.p > 0)]
     shaken = own[(own.s == own.s.max()) & (own.p <= 0.05)]
     said = lambda group, words: f"{words}, {_counted(group.label_index)} ({_span(group.label_index)})" if len(group) else f"{words}, none looks labels up"
-    return f"{said(exact, 'labels that err and states that do not')}; {said(shaken, f'states that shake most (s = {own.s.max():g}) and labels that seldom err (p up to 0.05)')}."
+    return f"{said(exact, 'Where labels err and states do not')}; {said(shaken, f'where states shake most (s = {own.s.max():g}) and labels seldom err (p up to 0.05)')}."
