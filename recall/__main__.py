@@ -1,4 +1,4 @@
-"""Command line: python -m recall train | sweep | evaluate | distance | ways | probe | circuits | dissect | language | runs | claims | presets | interventions."""
+"""Command line: python -m recall train | sweep | evaluate | distance | ways | probe | cues | circuits | dissect | language | runs | claims | presets | interventions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import charts, circuits, claims, corruptions, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training, ways
+from recall import charts, circuits, claims, corruptions, cues, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training, ways
 from recall.evaluation import table
 from recall.language import lexicon, pretrain, results, revisions
 from recall.language.prompts import PromptConfig
@@ -79,6 +79,11 @@ def parser() -> argparse.ArgumentParser:
     probe = commands.add_parser("probe", help="every intervention on finished runs, into data/tables")
     probe.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
     probe.set_defaults(run=_probe)
+
+    cue = commands.add_parser("cues", help="finished runs whose training made norms, labels or states less certain, into data/tables")
+    cue.add_argument("RUN", nargs="+", help="names of committed runs, or run folders: each table takes those that it is about")
+    cue.add_argument("--tables", nargs="+", choices=cues.TABLES, default=list(cues.TABLES), help=f"of {', '.join(cues.TABLES)} (default: all)")
+    cue.set_defaults(run=_cues)
 
     heart = commands.add_parser("library", help="runs trained on a frozen library, on its systems and on others, into data/tables")
     heart.add_argument("RUN", nargs="+", help="run folders")
@@ -185,6 +190,19 @@ def _probe(options):
     runs.write_table("interventions", rows)
     runs.write_table("norm_gaps", probes.norm_gaps(chosen))
     show(options, rows.to_dict("records"), pd.DataFrame)
+
+
+def _cues(options):
+    named = sorted(map(runs.opened, options.RUN), key=lambda run: run.whole)
+    chosen, lines = list({run.name: run for run in named}.values()), []  # of two copies the one with weights
+    for name in options.tables:
+        which, make = cues.TABLES[name]
+        about = which(chosen)
+        check("RUN", about, f"at least one run that {name} is about", " ".join(options.RUN)[:80])
+        rows = make(about)
+        runs.write_table(name, rows)
+        lines.append(dict(table=name, runs=len(about), rows=len(rows)))
+    show(options, lines, pd.DataFrame)
 
 
 def _library(options):

@@ -459,6 +459,71 @@ def label_shares(table: pd.DataFrame, model: str) -> alt.TopLevelMixin:
     return themed((bars + dots).add_params(pick), 240)
 
 
+def equal_norms(table: pd.DataFrame, dimension: int, k: int = 2, condition: str = "plain") -> alt.TopLevelMixin:
+    """Errors after the query against N, by the norms of training and of the prompts: a mark per seed, a bar at their mean.
+
+    table: `cues.equal_norms` with `pair`, training and prompts in words.  dimension, k, condition: shown first.
+    """
+    table = table.assign(chosen_k=table.k.map("{}-after-query".format), label=table.condition.map({"plain": "right", "misdirected": "misdirected"}))[
+        ["pair", "dimension", "chosen_k", "label", "systems", "seed", "mean", "label_index"]].round(3)
+    pairs = table.pair.drop_duplicates().tolist()  # in the order of the table
+    pick = [choice("dimension", "system dimension n ", sorted(table.dimension.unique().tolist()), dimension),
+            choice("norms_k", "prediction ", sorted(table.chosen_k.unique().tolist()), f"{k}-after-query"),
+            choice("norms_label", "label ", ["right", "misdirected"], "right" if condition == "plain" else condition)]
+    numbers = {column: "number" for column in table.select_dtypes("number")}
+    base = alt.Chart(alt.InlineData(values=table.to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse=numbers))).transform_filter(
+        "datum.dimension == pick_dimension && datum.chosen_k == pick_norms_k && datum.label == pick_norms_label").encode(
+        x=alt.X("systems:O", title="systems in the prompt N", axis=alt.Axis(labelAngle=0)), xOffset=alt.XOffset("pair:N", sort=pairs, scale=alt.Scale(domain=pairs)),
+        color=alt.Color("pair:N", sort=pairs, scale=alt.Scale(domain=pairs, range=[CONTINUE, PURPLE, LOOK_UP, THIRD]), legend=alt.Legend(columns=2)))
+    points = base.mark_point(size=55, strokeWidth=1.8, opacity=0.85).encode(
+        y=alt.Y("mean:Q", title="mean squared error"), shape=alt.Shape("pair:N", sort=pairs, scale=alt.Scale(domain=pairs, range=["square", "diamond", "triangle-up", "circle"]), legend=None),
+        tooltip=["pair:N", "seed:N", "systems:O", alt.Tooltip("mean:Q", format=".3f"), alt.Tooltip("label_index:Q", format=".2f", title="label index")])
+    means = base.mark_tick(thickness=3, size=16).encode(y="mean(mean):Q")
+    return themed((means + points).add_params(*pick), 280)
+
+
+def cue_weights(table: pd.DataFrame, k: int = 2, systems: int = 2) -> alt.TopLevelMixin:
+    """Weight of a misdirected label's system against the label error of training: a mark per model, solid lines through their mean, Bayes dashed.
+
+    table: `cues.weights`.  k, systems: shown first.
+    """
+    table = table.assign(chosen_k=table.k.map("{}-after-query".format), s=table.state_noise.map("state noise {:g}".format))[
+        ["chosen_k", "systems", "label_error", "s", "seed", "label", "bayes_label"]].round(3)
+    noises = sorted(table.s.unique().tolist())
+    pick = [choice("cue_k", "prediction ", sorted(table.chosen_k.unique().tolist()), f"{k}-after-query"),
+            choice("systems", "systems in the prompt N ", sorted(table.systems.unique().tolist()), systems)]
+    base = alt.Chart(table).transform_filter("datum.chosen_k == pick_cue_k && datum.systems == pick_systems").encode(
+        x=alt.X("label_error:O", title="label error p of the training", axis=alt.Axis(labelAngle=0)), color=alt.Color("s:N", sort=noises, scale=alt.Scale(domain=noises, range=[CONTINUE, PURPLE, LOOK_UP]), legend=alt.Legend(columns=2)))
+    y = alt.Y("label:Q", title="weight of the label's system", scale=alt.Scale(domain=[-0.05, 1.1]))
+    line = base.mark_line(strokeWidth=2).encode(y=alt.Y("mean(label):Q"))
+    points = base.mark_point(size=60, strokeWidth=2, opacity=0.85).encode(
+        y=y, shape=alt.Shape("s:N", sort=noises, scale=alt.Scale(domain=noises, range=["square", "triangle-up", "circle"]), legend=None),
+        tooltip=["s:N", "label_error", "seed", alt.Tooltip("label", format=".2f", title="model"), alt.Tooltip("bayes_label", format=".3f", title="Bayes")])
+    ideal = base.transform_filter("isValid(datum.bayes_label)").mark_line(strokeWidth=2, strokeDash=[5, 4]).encode(y="mean(bayes_label):Q")
+    return themed(alt.layer(ideal, line, points).add_params(*pick), 280)
+
+
+def who_leads(table: pd.DataFrame, group: str) -> alt.TopLevelMixin:
+    """Label index of 2-after-query by training: circles at the end, squares before 1-after-query was learnt, crosses where labels are not looked up at the end.
+
+    table: `cues.led`.  group: shown first.
+    """
+    groups = table.group.drop_duplicates().tolist()
+    pick = choice("training", "what is changed ", groups, group)
+    moments = ["at the end", "before 1-after", "no look-up at the end"]
+    end = table.assign(moment=table.knows.map({True: moments[0], False: moments[2]}), index=table.label_index)
+    begin = table.assign(moment=moments[1], index=table.early_index)
+    rows = pd.concat([end, begin])[["group", "training", "order", "seed", "moment", "index"]].dropna(subset="index").round({"index": 3})
+    chart = alt.Chart(rows).transform_filter("datum.group == pick_training").mark_point(size=70, strokeWidth=2, opacity=0.9).encode(
+        x=alt.X("index:Q", title="label index of 2-after-query", scale=alt.Scale(domain=[-0.1, 1.15], clamp=True)),
+        y=alt.Y("training:N", title=None, sort=alt.EncodingSortField("order", order="ascending"), axis=alt.Axis(labelLimit=150)),
+        yOffset=alt.YOffset("moment:N", sort=moments, scale=alt.Scale(domain=moments)),
+        color=alt.Color("moment:N", sort=moments, scale=alt.Scale(domain=moments, range=[LOOK_UP, CONTINUE, GREY]), legend=alt.Legend(columns=1)),
+        shape=alt.Shape("moment:N", sort=moments, scale=alt.Scale(domain=moments, range=["circle", "square", "cross"]), legend=alt.Legend(columns=1)),
+        tooltip=["training", "seed", "moment", alt.Tooltip("index:Q", format=".2f", title="label index")])
+    return themed(chart.add_params(pick), 430)
+
+
 # what the figure of chapter 8 can show: quantity of `recall.language.scoring.per_prompt` -> its name in the list
 QUANTITIES = {
     "gained": "bits gained by the source",
