@@ -337,6 +337,46 @@ def errors_by_systems(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     return themed(alt.layer(means, points, _missing(table, start)).add_params(*_pickers(table, start)), 260)
 
 
+def _both_dates(base: alt.Chart, y: alt.Y, extra: list) -> alt.Chart:
+    """A mark per run and ability at its date, hollow where it had not come by the end of the run.  Fields ability, examples (thousands), state, seed."""
+    abilities = ABILITIES[:2]
+    scale = alt.Scale(domain=abilities, range=[LOOK_UP, CONTINUE])
+    return base.mark_point(size=75, strokeWidth=2, opacity=0.9).encode(
+        x=alt.X("examples:Q", title="training examples (thousands, logarithmic)", scale=alt.Scale(type="log", nice=False, padding=12)), y=y, yOffset=alt.YOffset("ability:N", sort=abilities),
+        color=alt.Color("ability:N", scale=scale), shape=alt.Shape("ability:N", scale=alt.Scale(domain=abilities, range=["circle", "square"])),
+        fill=alt.Fill("ability:N", scale=scale), fillOpacity=alt.condition("datum.state == 'there'", alt.value(0.8), alt.value(0)),
+        tooltip=["ability", "seed", alt.Tooltip("examples", format=",.0f", title="thousand examples"), "state", *extra])
+
+
+def knocked_out(table: pd.DataFrame) -> alt.TopLevelMixin:
+    """Dates of both abilities by what was asked in training.  table: `knockouts.shown`."""
+    order = table.asked.drop_duplicates().tolist()
+    y = alt.Y("asked:N", sort=order, title=None, axis=alt.Axis(labelLimit=170, labelExpr="split(datum.label, ', ')"))
+    return themed(_both_dates(alt.Chart(table), y, []), 44 * len(order) + 60)
+
+
+def factors(table: pd.DataFrame, kind: str = "size") -> alt.TopLevelMixin:
+    """Dates of both abilities by what is changed.  table: `factors.dated`.  kind: shown first."""
+    pick = choice("kind", "what is changed ", table.kind.drop_duplicates().tolist(), kind)
+    base = alt.Chart(table).transform_filter("datum.kind == pick_kind")
+    order = table.setting.drop_duplicates().tolist()
+    y = alt.Y("setting:N", sort=order, title=None, axis=alt.Axis(labelLimit=130))
+    return themed(_both_dates(base, y, [alt.Tooltip("index", title="label index of 2-after"), "rule"]).add_params(pick), 300)
+
+
+def survival(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
+    """Share of seeds that have each ability, over training (Kaplan-Meier).  table: `summary.survival`.  start: dimension, labels, setting."""
+    base = alt.Chart(table)
+    for condition in _chosen(start):
+        base = base.transform_filter(condition)
+    abilities = ABILITIES[:2]
+    lines = base.mark_line(interpolate="step-after", strokeWidth=2.5).encode(
+        x=alt.X("examples:Q", title="training examples (thousands)"), y=alt.Y("share:Q", title="share of seeds that have it", scale=alt.Scale(domain=[0, 1.02])),
+        color=alt.Color("ability:N", scale=alt.Scale(domain=abilities, range=[LOOK_UP, CONTINUE])), strokeDash=alt.StrokeDash("ability:N", scale=alt.Scale(domain=abilities, range=[[1, 0], [6, 3]])),
+        tooltip=["ability", alt.Tooltip("examples", format=",.1f"), alt.Tooltip("share", format=".2f"), "seeds"])
+    return themed(alt.layer(lines, _missing(table, start)).add_params(*_pickers(table, start)), 240)
+
+
 def by_heart(table: pd.DataFrame, event: str = "query", systems: int = 2) -> alt.TopLevelMixin:
     """What models trained on a frozen library know by heart: error by k, a panel per size, a mark per seed, a line through their mean.
 

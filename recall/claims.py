@@ -308,20 +308,40 @@ def table(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | No
 
 ELSEWHERE = "Does it happen in other hybrid tasks and other language models?"
 CONTROLS = "Does the absence of shared edges survive controls: the same task pruned twice, seeds, an objective that rewards sharing?"
+PRACTICE = "Is going on early only because observations outnumber labels (label rate, segment length)?"
+HEAVIER = "Would a heavier label (several tokens, a larger amplitude) rule 2-after-query?"
+DEGRADES = "Why does 2-after-query degrade with N: interference, attention span, or similar systems?"
+CLOSES = "Are close labels needed?"
 OPEN = (
-    "Is going on early only because observations outnumber labels (label rate, segment length)?",
-    "Would a heavier label (several tokens, a larger amplitude) rule 2-after-query?",
-    "Why does 2-after-query degrade with N: interference, attention span, or similar systems?",
-    "Are close labels needed?",
+    PRACTICE,
+    HEAVIER,
+    DEGRADES,
+    CLOSES,
     CONTROLS,
     ELSEWHERE,
 )
 
 
+def _practised(rows: list[dict]) -> tuple[str, str]:
+    """Answer and status: of `knockouts.outcomes`, the two predictions that practice alone would make come true."""
+    rival = [row for row in rows if row["prediction"].startswith("if going on came first only by practice")]
+    decided = bool(rival) and all(row["outcome"] in ("held", "failed") for row in rival)
+    return "; ".join(f"{row['prediction']}: {row['outcome']} ({row['found']})" for row in rival), "answered" if decided else "undecided" if rival else "not tested"
+
+
+def _edited(effects: pd.DataFrame, name: str) -> str:
+    """What one edit does to the models that the states lead, by dimension."""
+    rows = effects[(effects.intervention == name) & (effects.kind == "observation-led")]
+    words = lambda row, k: f"{k}-after {row[f'plain{k}']:.2f} → {row[f'edited{k}']:.2f}" + ("" if math.isnan(row[f"low{k}"]) else f" (difference {row[f'low{k}']:+.2f} to {row[f'high{k}']:+.2f})")
+    return "; ".join(f"n = {row['dimension']}, {words(row, 1)}, {words(row, 2)}, {row['seeds']} models" for row in rows.to_dict("records"))
+
+
 def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | None = None, compared: pd.DataFrame | None = None,
-              language: dict[str, pd.DataFrame] | None = None) -> list[dict]:
+              language: dict[str, pd.DataFrame] | None = None, practice: list[dict] | None = None, edits: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+              degraded: tuple[str, str] | None = None) -> list[dict]:
     """Reviewers' questions: question, answer (from the runs, circuits, `methods.compare` and language models), status (`answered`, `in part`,
-    `undecided` or `not tested`)."""
+    `undecided` or `not tested`).  practice: `knockouts.outcomes`.  edits: `probes.effects` with the farthest and the nearest needle.  degraded: answer and status.
+    """
     tests = {row["id"]: row for row in outcomes(finished, level)}
     words = lambda *ids: "; ".join(evidence(tests[name]) for name in ids)
     settled = lambda *ids: ("not tested" if not any(tests[name]["seeds"] for name in ids)
@@ -342,6 +362,15 @@ def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame 
         enough = bool(change) and min(map(len, change)) >= dissect.LEAST
         rows = [(question, f"the same task twice and seeds: {found['evidence']}" + f"; the overlap when sharing is rewarded changes in {rewarded}" * enough, "answered" if enough else "in part")
                 if question == CONTROLS else (question, answer, status) for question, answer, status in rows]
+    answers = {}
+    if practice:
+        answers[PRACTICE] = _practised(practice)
+    if edits is not None:
+        answers[HEAVIER] = (f"twice the amplitude at the query, in models that the states lead: {_edited(edits[0], 'louder-label')}; no model was trained with heavier labels", "in part")
+        answers[CLOSES] = (f"left out before the query, in models trained with them: {_edited(edits[1], 'no-close')}; no model was trained without", "in part")
+    if degraded is not None:
+        answers[DEGRADES] = degraded
+    rows = [(question, *answers.get(question, (answer, status))) for question, answer, status in rows]
     if language is not None:  # another task, but a model of our own
         rows = [(question, in_language(language)["evidence"], "in part") if question == ELSEWHERE else (question, answer, status) for question, answer, status in rows]
     return [dict(zip(("question", "answer", "status"), row)) for row in rows]

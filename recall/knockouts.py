@@ -59,6 +59,12 @@ def pairs(atlas: list[Run], knocked: list[Run], systems: int = 2) -> pd.DataFram
     return table.sort_values(["setting", "seed"], key=lambda column: column.map(list(WORDS).index) if column.name == "setting" else column, kind="stable", ignore_index=True)
 
 
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """`pairs` for a figure: asked (of WORDS), seed, ability, examples (thousands; the end of the run where it had not come), state."""
+    return pd.DataFrame(dict(asked=table.setting.map(WORDS), seed=table.seed, ability=table.ability + "-query", examples=(table.date.fillna(table.end) / 1000).round(1),
+                             state=table.date.notna().map({True: "there", False: "not there when the run ended"})))
+
+
 def octaves(new, old) -> float:
     """log2 of one date over another; the end of the run stands for a date that has not come, nan where neither has."""
     when = lambda each: each.date if each.reached else each.examples

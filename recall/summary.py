@@ -279,6 +279,24 @@ def gaps(runs: list[Run], systems: int = 2) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def survival(runs: list[Run], systems: int = 2) -> pd.DataFrame:
+    """Share of seeds that have each ability, over training: one minus the Kaplan-Meier estimate, runs that ended without it censored there.
+
+    Columns dimension, labels, setting, ability, examples (thousands; from 0 to the end of the shortest run), share, seeds.  Cells of three seeds or more.
+    """
+    rows = []
+    for key, group in cells(runs, 3).items():
+        found = [dates(run, systems) for run in group]
+        for name in ABILITIES:
+            each = [when[name] for when in found]
+            curve = stats.ecdf(stats.CensoredData.right_censored([e.date if e.reached else e.examples for e in each], [not e.reached for e in each])).cdf
+            end = min(e.examples for e in each)
+            steps = [(0.0, 0.0), *((float(q), float(p)) for q, p in zip(curve.quantiles, curve.probabilities) if q <= end)]
+            for examples, share in [*steps, (end, steps[-1][1])]:
+                rows.append(dict(zip(("dimension", "labels", "setting"), key)) | dict(ability=f"{name}-query", examples=round(examples / 1000, 1), share=round(share, 3), seeds=len(group)))
+    return pd.DataFrame(rows)
+
+
 def order_of(run: Run, systems: int = 2, window: int = 3) -> str:
     """`2-after first`, `1-after first`, `together` (in the same interval between evaluations) or `neither`.
 

@@ -199,6 +199,49 @@ def gap_table(table: pd.DataFrame) -> pd.DataFrame:
     } for row in table.to_dict("records")])
 
 
+def knocked(rows: list[dict], gaps: pd.DataFrame) -> str:
+    """What the loss knock-outs say: rows, `knockouts.outcomes`; gaps, `knockouts.gaps`."""
+    if not rows or any(row["outcome"] == "not all runs are there" for row in rows):
+        return f"Not all runs are there: {sum(gaps.runs[gaps.setting != 'whole loss'])} have been made, and with fewer than five seeds a prediction stays open. What there is stands in the table."
+    by = [row["outcome"] for row in rows]
+    need = {("held", "held"): "Neither ability waits for the other: without a loss on the one, the other keeps its date.",
+            ("failed", "failed"): "Each ability's date moves when nothing is asked of the other."}.get(
+        (by[0], by[1]), f"Without a loss on 1-after, that 2-after keeps its date is *{by[0]}*; without a loss on going on, that 1-after keeps its date is *{by[1]}*.")
+    practice = {("failed", "failed"): "More practice is not why going on comes first: asked equally it still does, and even where 1-after counts sixteen times.",
+                ("held", "held"): "Practice explains the order: asked equally the dates come together, and where 1-after counts sixteen times it comes first."}.get(
+        (by[2], by[3]), f"That practice alone explains the order is *{by[2]}* where both are asked equally and *{by[3]}* where 1-after counts sixteen times.")
+    return f"{need} {practice}"
+
+
+def knocked_table(rows: list[dict]) -> pd.DataFrame:
+    """`knockouts.outcomes` for a page."""
+    return pd.DataFrame([{"prediction": f"{row['prediction'][0].upper()}{row['prediction'][1:]}", "found": row["found"], "outcome": row["outcome"]} for row in rows])
+
+
+def inverted(lines: pd.DataFrame, found: pd.DataFrame) -> str:
+    """The search for a run whose 1-after-query came first: `factors.every` and `factors.inversions`."""
+    either = lines[lines["1-after N=2"].notna() | lines["2-after N=2"].notna()]
+    both = lines[lines["1-after N=2"].notna() & lines["2-after N=2"].notna()]
+    named = "; ".join(f"`{row.setting}` at n = {row.dimension} with {row.labels} labels, seed {row.seed} ({row._6 / 1000:,.0f} and {'never' if math.isnan(row._7) else f'{row._7 / 1000:,.0f}'} thousand examples)"
+                      for row in found.itertuples())
+    text = f"An inversion was sought among all {len(lines)} committed runs, of which {len(either)} reached an ability by the score and {len(both)} both: "
+    return text + (f"beginning again came first in {len(found)}, {named}." if len(found) else "there is none.") + (" These are single runs, and the interpolated dates of the two abilities lie within a factor of "
+                  f"{max(found['2-after N=2'] / found['1-after N=2']):.2f} of each other." if len(found) and found["2-after N=2"].notna().all() else "")
+
+
+def changed(table: pd.DataFrame) -> str:
+    """What one changed factor does to the abilities: `factors.dated`, by the score."""
+    own = table[(table.rule == "score") & (table.setting != "unchanged")]
+    there = own.assign(there=own.state == "there").groupby(["setting", "ability"], sort=False).there.agg(["sum", "size"]).unstack("ability")
+    names = lambda mask: ", ".join(f"`{setting}`" for setting in there.index[mask])
+    begun, gone, seeds = there["sum", "1-after-query"], there["sum", "2-after-query"], there["size", "1-after-query"]
+    parts = [(f"Neither ability came in any seed with {names((begun == 0) & (gone == 0))}.", ((begun == 0) & (gone == 0)).any()),
+             (f"Going on alone came with {names((begun == 0) & (gone > 0))}.", ((begun == 0) & (gone > 0)).any()),
+             (f"Beginning again alone came with {names((begun > 0) & (gone == 0))}.", ((begun > 0) & (gone == 0)).any()),
+             (f"Both came in every seed with {names((begun == seeds) & (gone == seeds))}.", ((begun == seeds) & (gone == seeds)).any())]
+    return " ".join(words for words, said in parts if said)
+
+
 def rescored(table: pd.DataFrame) -> str:
     """The study's dates by each rule, from `study.dates`."""
     span = lambda what, rule: f"{table[f'{what} ({rule})'].min():.1f} to {table[f'{what} ({rule})'].max():.1f}"
