@@ -1,4 +1,4 @@
-"""Command line: python -m recall train | sweep | evaluate | distance | probe | circuits | dissect | language | runs | claims | presets | interventions."""
+"""Command line: python -m recall train | sweep | evaluate | distance | probe | degradation | circuits | dissect | language | runs | claims | presets | interventions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import charts, circuits, claims, corruptions, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
+from recall import charts, circuits, claims, corruptions, degradation, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
 from recall.evaluation import table
 from recall.language import lexicon, pretrain, results, revisions
 from recall.language.prompts import PromptConfig
@@ -75,6 +75,10 @@ def parser() -> argparse.ArgumentParser:
     probe = commands.add_parser("probe", help="every intervention on finished runs, into data/tables")
     probe.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
     probe.set_defaults(run=_probe)
+
+    degrade = commands.add_parser("degradation", help="why 2-after-query gets worse with more systems, on finished runs, into data/tables")
+    degrade.add_argument("RUN", nargs="+", help="names of committed runs, or run folders with weights")
+    degrade.set_defaults(run=_degradation)
 
     heart = commands.add_parser("library", help="runs trained on a frozen library, on its systems and on others, into data/tables")
     heart.add_argument("RUN", nargs="+", help="run folders")
@@ -181,6 +185,13 @@ def _probe(options):
     runs.write_table("interventions", rows)
     runs.write_table("norm_gaps", probes.norm_gaps(chosen))
     show(options, rows.to_dict("records"), pd.DataFrame)
+
+
+def _degradation(options):
+    found = degradation.degrade([runs.opened(name) for name in options.RUN])
+    for name, rows in found.items():
+        runs.write_table("degradation" if name == "errors" else f"degradation_{name}", rows)
+    show(options, found["accounts"].to_dict("records"), pd.DataFrame)
 
 
 def _library(options):
