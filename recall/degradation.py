@@ -16,6 +16,7 @@ from typing import Callable
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
@@ -175,3 +176,162 @@ def picked(n: int, N: int, error: float = PICK_ERROR, number: int = 20_000, seed
     norm = torch.randn(number, N, n, generator=generator).norm(dim=-1)
     remembered = norm * (1 + error * torch.randn(number, N, generator=generator))
     return ((remembered - norm[:, :1]).abs().argmin(1) == 0).double().mean().item()
+
+
+# --- what the tables say ----------------------------------------------------------------------------------------------
+
+
+def over_seeds(values) -> dict[str, float]:
+    """mean, low, high: 95 % t interval over seeds, nan for fewer than LEAST."""
+    values = np.asarray(values, dtype=float)
+    mean = float(values.mean())
+    if len(values) < LEAST:
+        return dict(mean=mean, low=math.nan, high=math.nan)
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    return dict(mean=mean, low=mean - half, high=mean + half)
+
+
+def growth(errors: pd.DataFrame, k: int = 2, intervention: str = "plain", needle: str = "farthest") -> pd.DataFrame:
+    """Per kind of model: seeds, most (N), error at N = 2 (at2) and at the most (atmost), and mean, low, high of their difference."""
+    return _between(errors[(errors.k == k) & (errors.intervention == intervention) & (errors.needle == needle)])
+
+
+def span(errors: pd.DataFrame, k: int = 2) -> pd.DataFrame:
+    """Per kind of model at the most N on plain prompts: errors for the farthest and the nearest needle, mean, low, high of farthest - nearest."""
+    rows = []
+    for key, group in errors[(errors.k == k) & (errors.intervention == "plain")].groupby(CELL):
+        wide = group[group.systems == group.systems.max()].pivot(index="seed", columns="needle", values="mean")
+        rows.append(dict(zip(CELL, key)) | dict(seeds=len(wide), most=group.systems.max(), farthest=wide.farthest.mean(), nearest=wide.nearest.mean())
+                    | over_seeds(wide.farthest - wide.nearest))
+    return pd.DataFrame(rows)
+
+
+def alike(similarity: pd.DataFrame) -> pd.DataFrame:
+    """Per kind of model and feature: error of 2-after-query in the lowest and highest third, mean, low, high of highest - lowest."""
+    rows = []
+    for key, group in similarity.groupby([*CELL, "feature"]):
+        wide = group.pivot(index="seed", columns="tertile", values="error")
+        rows.append(dict(zip([*CELL, "feature"], key)) | dict(seeds=len(wide), least=wide[1].mean(), most_alike=wide[3].mean()) | over_seeds(wide[3] - wide[1]))
+    return pd.DataFrame(rows)
+
+
+def told(accounts: pd.DataFrame, intervention: str = "plain") -> pd.DataFrame:
+    """Per kind of model and account: seeds, most, beta (median), r2 at N = 2 and at the most N (r2_2, r2_most; means over seeds),
+    measured and predicted growth of the error between them (means), and their ratio `share`."""
+    rows = []
+    for key, group in accounts[accounts.intervention == intervention].groupby([*CELL, "account"], sort=False):
+        first, last = (group[group.systems == N] for N in (FITTED, group.systems.max()))
+        grew, said = last.error.mean() - first.error.mean(), last.predicted.mean() - first.predicted.mean()
+        rows.append(dict(zip([*CELL, "account"], key)) | dict(seeds=group.seed.nunique(), most=group.systems.max(), beta=first.beta.median(), r2_2=first.r2.mean(),
+                    r2_most=last.r2.mean(), measured=grew, predicted=said, share=said / grew if abs(grew) > 1e-9 else math.nan))
+    return pd.DataFrame(rows)
+
+
+def _between(table: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for key, group in table.groupby(CELL):
+        wide = group.pivot(index="seed", columns="systems", values="mean")
+        most = wide.columns.max()
+        rows.append(dict(zip(CELL, key)) | dict(seeds=len(wide), most=most, at2=wide[FITTED].mean(), atmost=wide[most].mean()) | over_seeds(wide[most] - wide[FITTED]))
+    return pd.DataFrame(rows)
+
+
+def _who(row) -> str:
+    trained = {"equal": "trained on equal norms, "}.get(row["family"], "") + ("the study's generator, " if row["setting"].startswith("study") else "")
+    return f"{trained}n = {row['dimension']}, {row['labels']} labels, {row['seeds']} {row['kind']} model{'s' * (row['seeds'] > 1)}"
+
+
+def _difference(row) -> str:
+    return f"{row['mean']:+.3f}" + (" (too few seeds for an interval)" if math.isnan(row["low"]) else f" (95 % interval {row['low']:+.3f} to {row['high']:+.3f})")
+
+
+def _sign(row) -> int:
+    """1 or -1 where the interval leaves 0 out, else 0; 0 too where there is none."""
+    return int(row["low"] > 0) - int(row["high"] < 0)
+
+
+def grows(errors: pd.DataFrame) -> str:
+    """Does the error of 2-after-query grow with N?  A line per kind of model, plain prompts and equal norms, farthest needle."""
+    even = growth(errors, intervention="equal-norm").set_index(CELL)
+    lines = []
+    for row in growth(errors).to_dict("records"):
+        other = even.loc[tuple(row[name] for name in CELL)]
+        found = "too few seeds to say" if math.isnan(row["low"]) else {1: "it grows", 0: "no growth shown", -1: "it falls"}[_sign(row)]
+        lines.append(f"* **{_who(row)}**: {row['at2']:.3f} at N = 2, {row['atmost']:.3f} at N = {row['most']}, difference {_difference(row)}: {found}. "
+                     f"With equal norms {other['at2']:.3f} and {other['atmost']:.3f}.")
+    return "\n".join(lines)
+
+
+def best(accounts: pd.DataFrame) -> pd.DataFrame:
+    """The account with the highest r2 at the most N per kind of model (rows of `told`), baselines among them."""
+    table = told(accounts)
+    return table.loc[table.groupby(CELL).r2_most.idxmax().sort_values()]
+
+
+def explained(accounts: pd.DataFrame) -> str:
+    """Which account answers most like the models at the most N, and does it foretell how much the error grows?"""
+    table, lines = told(accounts), []
+    for row in best(accounts).to_dict("records"):
+        alone = table[(table[CELL] == pd.Series({name: row[name] for name in CELL})).all(axis=1) & (table.account == "right system")].iloc[0]
+        gain = row["r2_most"] - alone["r2_most"]
+        what = (f"no account answers more like them at N = {row['most']} than the right system alone (R² {alone['r2_most']:.3f})" if gain < 0.005 else
+                f"matching by {row['account']} answers most like them at N = {row['most']} (R² {row['r2_most']:.3f}; the right system alone {alone['r2_most']:.3f})")
+        if row["measured"] <= 0:
+            grew = "their error does not grow, so there is no growth to foretell"
+        elif gain < 0.005:
+            grew = f"it foretells none of the growth of {row['measured']:.3f}"
+        else:
+            good = "about the growth that is there" if GOOD <= row["share"] <= 2 - GOOD else "too little" if row["share"] < GOOD else "too much"
+            grew = f"of a growth of {row['measured']:.3f} it foretells {row['predicted']:.3f}: {good}"
+        lines.append(f"* **{_who(row)}**: {what}; {grew}.")
+    return "\n".join(lines)
+
+
+def account_table(accounts: pd.DataFrame) -> pd.DataFrame:
+    """`told` as text for a page."""
+    number = lambda value, digits: "–" if math.isnan(value) else f"{value:.{digits}f}"
+    return pd.DataFrame([{"models": _who(row), "account": row["account"], "beta": "–" if math.isnan(row["beta"]) else f"{row['beta']:.3g}", "R², N = 2": number(row["r2_2"], 3), "R², most N": number(row["r2_most"], 3),
+                          "most N": row["most"], "growth measured": number(row["measured"], 3), "foretold": number(row["predicted"], 3)} for row in told(accounts).to_dict("records")])
+
+
+def similar(similarity: pd.DataFrame) -> str:
+    """Is 2-after-query worse where the two systems are alike?  Intervals over seeds; kinds with fewer than LEAST seeds are points."""
+    lines = []
+    for row in alike(similarity).to_dict("records"):
+        found = "too few seeds to say" if math.isnan(row["low"]) else {1: "worse when alike", 0: "no difference shown", -1: "better when alike"}[_sign(row)]
+        lines.append(f"* **{_who(row)}, {row['feature']}**: {row['least']:.3f} in the third of prompts least alike, {row['most_alike']:.3f} in the third most alike, difference {_difference(row)}: {found}.")
+    return "\n".join(lines)
+
+
+def far(errors: pd.DataFrame) -> str:
+    """Attention span: is 2-after-query worse for the farthest needle than for the nearest, at the most N?"""
+    lines = []
+    for row in span(errors).to_dict("records"):
+        found = "too few seeds to say" if math.isnan(row["low"]) else {1: "worse when far", 0: "no difference shown", -1: "better when far"}[_sign(row)]
+        lines.append(f"* **{_who(row)}, N = {row['most']}**: {row['farthest']:.3f} for the farthest needle, {row['nearest']:.3f} for the nearest, difference {_difference(row)}: {found}.")
+    return "\n".join(lines)
+
+
+def answer(errors: pd.DataFrame, accounts: pd.DataFrame, similarity: pd.DataFrame) -> tuple[str, str]:
+    """(answer, status) to the reviewers' question: interference, attention span, or similar systems?
+
+    Only kinds of model with LEAST seeds whose error grows (interval above 0) are asked for causes: none such, `undecided`.  Otherwise
+    `answered` if at least one cause is shown in every one of them, `in part` if not.  Interference: an account that mixes systems foretells
+    the growth within 1 - GOOD.  Span: worse for the farthest needle.  Similar systems: worse in the most alike third, by either feature.
+    """
+    where = [row for row in growth(errors).to_dict("records") if _sign(row) > 0]
+    few = "; kinds with fewer than three seeds are left out" if (growth(errors).seeds < LEAST).any() else ""
+    if not where:
+        return f"no kind of model with three seeds shows a growth{few}", "undecided"
+    right = lambda table, row: table[(table[CELL] == pd.Series({name: row[name] for name in CELL})).all(axis=1)].to_dict("records")
+    texts, shown = [], []
+    for row in where:
+        chosen = right(best(accounts), row)[0]
+        mixing = chosen["account"] in ACCOUNTS and GOOD <= chosen["share"] <= 2 - GOOD
+        distance, pairs = right(span(errors), row)[0], [each for each in right(alike(similarity), row)]
+        causes = {"interference": mixing, "attention span": _sign(distance) > 0, "similar systems": any(_sign(each) > 0 for each in pairs)}
+        shown.append(any(causes.values()))
+        texts.append(f"{_who(row)}: from {row['at2']:.3f} at N = 2 to {row['atmost']:.3f} at N = {row['most']}; best account {chosen['account']}, which foretells {chosen['predicted']:.3f} of {chosen['measured']:.3f}; "
+                     f"farthest minus nearest needle {_difference(distance)}; most minus least alike " + ", ".join(f"{_difference(each)} by {each['feature']}" for each in pairs)
+                     + f". Shown: {', '.join(name for name, there in causes.items() if there) or 'none of the three'}")
+    return "; ".join(texts) + few, "answered" if all(shown) else "in part"
