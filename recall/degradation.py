@@ -335,3 +335,14 @@ def answer(errors: pd.DataFrame, accounts: pd.DataFrame, similarity: pd.DataFram
                      f"farthest minus nearest needle {_difference(distance)}; most minus least alike " + ", ".join(f"{_difference(each)} by {each['feature']}" for each in pairs)
                      + f". Shown: {', '.join(name for name, there in causes.items() if there) or 'none of the three'}")
     return "; ".join(texts) + few, "answered" if all(shown) else "in part"
+
+
+def pictured(accounts: pd.DataFrame) -> pd.DataFrame:
+    """For `charts.degradation`: columns models, prompts, systems, account (or `measured`), seed (-1 for an account), error; accounts are means over seeds."""
+    seeds = accounts.groupby(CELL).seed.nunique().to_dict()
+    who = [_who(row | dict(seeds=seeds[tuple(row[name] for name in CELL)])) for row in accounts.to_dict("records")]
+    table = accounts.assign(models=who, prompts=accounts.intervention.map({"plain": "plain", "equal-norm": "equal norms"}))
+    key = ["models", "prompts", "systems"]
+    marks = table[table.account == "right system"][[*key, "seed", "error"]].assign(account="measured")
+    lines = table.groupby([*key, "account"], as_index=False).predicted.mean().rename(columns={"predicted": "error"}).assign(seed=-1)
+    return pd.concat([marks, lines], ignore_index=True)[[*key, "account", "seed", "error"]]
