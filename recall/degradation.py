@@ -39,6 +39,8 @@ FITTED = 2  # N at which beta is fitted
 STEEPEST = 1e4  # beta is sought in 0.01 .. STEEPEST; near the upper end the needle's system gets all the weight
 LEAST = 3  # seeds from which an interval is given
 GOOD = 0.8  # of the measured growth: an account foretells it within 1 - GOOD either way
+GAIN = 0.005  # of R2 over the right system alone, below which an account is not called better
+LARGE = 0.05  # growth from which kinds with fewer than LEAST seeds are told of, as exploratory
 PICK_ERROR = 0.05  # relative error of a remembered norm
 
 # match_j from next states x [B, N, n], shown state y [B, 1, n], their maps' next states U x [B, N, n], U y [B, N, n] of the systems, named [B, N]
@@ -274,11 +276,11 @@ def explained(accounts: pd.DataFrame) -> str:
     for row in best(accounts).to_dict("records"):
         alone = table[(table[CELL] == pd.Series({name: row[name] for name in CELL})).all(axis=1) & (table.account == "right system")].iloc[0]
         gain = row["r2_most"] - alone["r2_most"]
-        what = (f"no account answers more like them at N = {row['most']} than the right system alone (R² {alone['r2_most']:.3f})" if gain < 0.005 else
+        what = (f"no account answers more like them at N = {row['most']} than the right system alone (R² {alone['r2_most']:.3f})" if gain < GAIN else
                 f"matching by {row['account']} answers most like them at N = {row['most']} (R² {row['r2_most']:.3f}; the right system alone {alone['r2_most']:.3f})")
         if row["measured"] <= 0:
             grew = "their error does not grow, so there is no growth to foretell"
-        elif gain < 0.005:
+        elif gain < GAIN:
             grew = f"it foretells none of the growth of {row['measured']:.3f}"
         else:
             good = "about the growth that is there" if GOOD <= row["share"] <= 2 - GOOD else "too little" if row["share"] < GOOD else "too much"
@@ -315,26 +317,35 @@ def far(errors: pd.DataFrame) -> str:
 def answer(errors: pd.DataFrame, accounts: pd.DataFrame, similarity: pd.DataFrame) -> tuple[str, str]:
     """(answer, status) to the reviewers' question: interference, attention span, or similar systems?
 
-    Only kinds of model with LEAST seeds whose error grows (interval above 0) are asked for causes: none such, `undecided`.  Otherwise
-    `answered` if at least one cause is shown in every one of them, `in part` if not.  Interference: an account that mixes systems foretells
-    the growth within 1 - GOOD.  Span: worse for the farthest needle.  Similar systems: worse in the most alike third, by either feature.
+    The status rests on the kinds of model with LEAST seeds whose error grows (interval above 0): `undecided` where there is none,
+    `answered` if at least one cause is shown in every one of them, else `in part`.  Kinds with fewer seeds are told of as exploratory where
+    the growth is LARGE.  Interference: an account that mixes systems answers more like the models than the right system alone (GAIN) and
+    foretells the growth within 1 - GOOD.  Span: worse for the farthest needle.  Similar systems: worse in the most alike third, by either feature.
     """
-    where = [row for row in growth(errors).to_dict("records") if _sign(row) > 0]
-    few = "; kinds with fewer than three seeds are left out" if (growth(errors).seeds < LEAST).any() else ""
-    if not where:
-        return f"no kind of model with three seeds shows a growth{few}", "undecided"
-    right = lambda table, row: table[(table[CELL] == pd.Series({name: row[name] for name in CELL})).all(axis=1)].to_dict("records")
+    rows = growth(errors).to_dict("records")
+    tables = told(accounts), best(accounts), span(errors), alike(similarity)
     texts, shown = [], []
-    for row in where:
-        chosen = right(best(accounts), row)[0]
-        mixing = chosen["account"] in ACCOUNTS and GOOD <= chosen["share"] <= 2 - GOOD
-        distance, pairs = right(span(errors), row)[0], [each for each in right(alike(similarity), row)]
-        causes = {"interference": mixing, "attention span": _sign(distance) > 0, "similar systems": any(_sign(each) > 0 for each in pairs)}
-        shown.append(any(causes.values()))
-        texts.append(f"{_who(row)}: from {row['at2']:.3f} at N = 2 to {row['atmost']:.3f} at N = {row['most']}; best account {chosen['account']}, which foretells {chosen['predicted']:.3f} of {chosen['measured']:.3f}; "
-                     f"farthest minus nearest needle {_difference(distance)}; most minus least alike " + ", ".join(f"{_difference(each)} by {each['feature']}" for each in pairs)
-                     + f". Shown: {', '.join(name for name, there in causes.items() if there) or 'none of the three'}")
-    return "; ".join(texts) + few, "answered" if all(shown) else "in part"
+    for row in (row for row in rows if _sign(row) > 0):
+        text, causes = _causes(row, *tables)
+        shown.append(bool(causes))
+        texts.append(f"{text}; shown: {', '.join(causes) or 'none of the three'}")
+    texts = texts or ["no kind of model with three seeds shows a growth"]
+    texts += [f"exploratory, {_causes(row, *tables)[0]}" for row in rows if row["seeds"] < LEAST and row["mean"] > LARGE]
+    return "; ".join(texts), "undecided" if not shown else "answered" if all(shown) else "in part"
+
+
+def _causes(row, table, chosen, distances, pairs) -> tuple[str, list[str]]:
+    """What is measured for one kind of model (a row of `growth`), in words, and the causes that it shows."""
+    of = lambda found: found[(found[CELL] == pd.Series({name: row[name] for name in CELL})).all(axis=1)].to_dict("records")
+    first, distance, thirds = of(chosen)[0], of(distances)[0], of(pairs)
+    gain = first["r2_most"] - next(each["r2_most"] for each in of(table) if each["account"] == "right system")
+    mixing = first["account"] in ACCOUNTS and gain >= GAIN
+    account = (f"matching by {first['account']} foretells {first['predicted']:.3f} of a growth of {first['measured']:.3f} (R² {first['r2_most']:.3f}, the right system alone {first['r2_most'] - gain:.3f})" if mixing
+               else "no account answers more like them than the right system alone")
+    causes = {"interference": mixing and GOOD <= first["share"] <= 2 - GOOD, "attention span": _sign(distance) > 0, "similar systems": any(_sign(each) > 0 for each in thirds)}
+    text = (f"{_who(row)}: from {row['at2']:.3f} at N = 2 to {row['atmost']:.3f} at N = {row['most']}; {account}; farthest minus nearest needle {_difference(distance)}; "
+            "most minus least alike " + ", ".join(f"{_difference(each)} by {each['feature']}" for each in thirds))
+    return text, [name for name, there in causes.items() if there]
 
 
 def pictured(accounts: pd.DataFrame) -> pd.DataFrame:

@@ -77,11 +77,13 @@ def test_a_verdict_turns_with_the_data():
 
 
 def test_the_answer_turns_with_the_data():
-    assert d.answer(*made(0.2))[1] == "answered" and "interference" in d.answer(*made(0.2))[0]
+    assert d.answer(*made(0.2))[1] == "answered" and "shown: interference" in d.answer(*made(0.2))[0]
     words, status = d.answer(*made(0.2, mixing=False, kin=-0.1))
     assert status == "in part" and "none of the three" in words
     assert d.answer(*made(-0.05))[1] == "undecided"
-    assert "Shown: similar systems" in d.answer(*made(0.2, mixing=False, kin=0.1))[0]
+    few = d.answer(*(table.query("seed < 2") for table in made(0.2)))
+    assert few[1] == "undecided" and "exploratory, n = 5, 4 labels, 2 observation-led models" in few[0]
+    assert "shown: similar systems" in d.answer(*made(0.2, mixing=False, kin=0.1))[0]
 
 
 def test_committed_rows_agree_with_each_other():
