@@ -377,6 +377,22 @@ def survival(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     return themed(alt.layer(lines, _missing(table, start)).add_params(*_pickers(table, start)), 240)
 
 
+def degradation(table: pd.DataFrame) -> alt.TopLevelMixin:
+    """Error of 2-after-query against N: a mark per model, a line per account of it.  table: `recall.degradation.pictured`."""
+    who = table.models.drop_duplicates().tolist()
+    pickers = choice("models", "models ", who, who[0]), choice("prompts", "prompts ", ["plain", "equal norms"], "plain")
+    names = ["measured", "direction", "norm", "distance", "label", "right system", "label-blind"]
+    colour = alt.Color("account:N", sort=names, scale=alt.Scale(domain=names, range=[CONTINUE, LOOK_UP, PURPLE, THIRD, "#b8902a", GREY, GREY]), legend=alt.Legend(columns=3))
+    base = alt.Chart(table.round({"error": 4})).transform_filter("datum.models == pick_models && datum.prompts == pick_prompts").encode(
+        x=alt.X("systems:Q", title="systems in the prompt N", axis=alt.Axis(format="d", tickMinStep=1), scale=alt.Scale(zero=False, padding=14)),
+        y=alt.Y("error:Q", title="mean squared error of 2-after-query", scale=alt.Scale(domainMin=0)),
+        color=colour, tooltip=["account:N", "systems:Q", alt.Tooltip("error:Q", format=".3f")])
+    lines = base.transform_filter("datum.account != 'measured'").mark_line(strokeWidth=2).encode(
+        strokeDash=alt.StrokeDash("account:N", sort=names, scale=alt.Scale(domain=names, range=[[1, 0], [1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [1, 3]]), legend=None))
+    marks = base.transform_filter("datum.account == 'measured'").mark_point(size=75, strokeWidth=2, shape="square").encode(detail="seed:Q")
+    return themed(alt.layer(lines, marks).add_params(*pickers), 300)
+
+
 def by_heart(table: pd.DataFrame, event: str = "query", systems: int = 2) -> alt.TopLevelMixin:
     """What models trained on a frozen library know by heart: error by k, a panel per size, a mark per seed, a line through their mean.
 

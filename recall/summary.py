@@ -316,8 +316,10 @@ def order_of(run: Run, systems: int = 2, window: int = 3) -> str:
 def median(values: pd.Series) -> float:
     """Median with nan counted as later than everything: nan where half of the runs or more never got there.
 
-    Between a reached and a missing value (even counts) the answer is nan too.
+    Between a reached and a missing value (even counts) the answer is nan too, and without values.
     """
+    if not len(values):
+        return math.nan
     ordered = sorted(values, key=lambda value: (math.isnan(value), value))
     middle = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
     return sum(middle) / 2
