@@ -1,4 +1,4 @@
-"""Command line: python -m recall train | sweep | evaluate | distance | ways | probe | cues | degradation | circuits | dissect | language | runs | claims | presets | interventions."""
+"""Command line: python -m recall train | sweep | evaluate | distance | ways | probe | cues | degradation | as-if | circuits | dissect | language | runs | claims | presets | interventions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import charts, circuits, claims, corruptions, cues, degradation, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training, ways
+from recall import asif, charts, circuits, claims, corruptions, cues, degradation, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training, ways
 from recall.evaluation import table
 from recall.language import lexicon, pretrain, results, revisions
 from recall.language.prompts import PromptConfig
@@ -91,6 +91,9 @@ def parser() -> argparse.ArgumentParser:
     heart = commands.add_parser("library", help="runs trained on a frozen library, on its systems and on others, into data/tables")
     heart.add_argument("RUN", nargs="+", help="run folders")
     heart.set_defaults(run=_library)
+    as_if = commands.add_parser("as-if", help="finished runs beside exact rules and Bayes, into data/tables")
+    as_if.add_argument("RUN", nargs="+", help="names of committed runs, or run folders, with their weights")
+    as_if.set_defaults(run=_as_if)
 
     circuit = commands.add_parser("circuits", help="what each edge inside a finished model does for one prediction")
     circuit.add_argument("RUN", help="name of a committed run, or a run folder")
@@ -218,6 +221,15 @@ def _degradation(options):
 def _library(options):
     rows = probes.library([runs.opened(name) for name in options.RUN])
     runs.write_table("library", rows)
+
+
+def _as_if(options):
+    chosen = [runs.opened(name) for name in options.RUN]
+    check("RUN", any(run.config["task"]["family"] == "haar" for run in chosen), "one run of the haar family at least", options.RUN)
+    runs.write_table("label_shares", asif.shares(chosen))
+    runs.write_table("beaten", asif.beaten([run for run in chosen if run.config["task"]["family"] == "haar"]))
+    rows = asif.distances(chosen)
+    runs.write_table("as_if", rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
