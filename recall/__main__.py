@@ -212,10 +212,10 @@ def _cues(options):
 
 
 def _degradation(options):
-    found = degradation.degrade([runs.opened(name) for name in options.RUN])
+    found = degradation.find([runs.opened(name) for name in options.RUN])
     for name, rows in found.items():
-        runs.write_table("degradation" if name == "errors" else f"degradation_{name}", rows)
-    show(options, found["accounts"].to_dict("records"), pd.DataFrame)
+        runs.write_table(name, rows)
+    show(options, [dict(table=name, rows=len(rows)) for name, rows in found.items()], pd.DataFrame)
 
 
 def _library(options):

@@ -377,20 +377,55 @@ def survival(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     return themed(alt.layer(lines, _missing(table, start)).add_params(*_pickers(table, start)), 240)
 
 
-def degradation(table: pd.DataFrame) -> alt.TopLevelMixin:
-    """Error of 2-after-query against N: a mark per model, a line per account of it.  table: `recall.degradation.pictured`."""
-    who = table.models.drop_duplicates().tolist()
-    pickers = choice("models", "models ", who, who[0]), choice("prompts", "prompts ", ["plain", "equal norms"], "plain")
-    names = ["measured", "direction", "norm", "distance", "label", "right system", "label-blind"]
-    colour = alt.Color("account:N", sort=names, scale=alt.Scale(domain=names, range=[CONTINUE, LOOK_UP, PURPLE, THIRD, "#b8902a", GREY, GREY]), legend=alt.Legend(columns=3))
-    base = alt.Chart(table.round({"error": 4})).transform_filter("datum.models == pick_models && datum.prompts == pick_prompts").encode(
-        x=alt.X("systems:Q", title="systems in the prompt N", axis=alt.Axis(format="d", tickMinStep=1), scale=alt.Scale(zero=False, padding=14)),
-        y=alt.Y("error:Q", title="mean squared error of 2-after-query", scale=alt.Scale(domainMin=0)),
-        color=colour, tooltip=["account:N", "systems:Q", alt.Tooltip("error:Q", format=".3f")])
-    lines = base.transform_filter("datum.account != 'measured'").mark_line(strokeWidth=2).encode(
-        strokeDash=alt.StrokeDash("account:N", sort=names, scale=alt.Scale(domain=names, range=[[1, 0], [1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [1, 3]]), legend=None))
-    marks = base.transform_filter("datum.account == 'measured'").mark_point(size=75, strokeWidth=2, shape="square").encode(detail="seed:Q")
-    return themed(alt.layer(lines, marks).add_params(*pickers), 300)
+def _only_equal(row) -> str:
+    """Why there is nothing to draw: equal norms are all alike, and models trained on them are asked on nothing else."""
+    return f"equal norms are all alike: {row.models}" if row.norms == "equal" else f"equal norms only: {row.models.removeprefix('trained on equal norms, ')}"
+
+
+def degradation(errors: pd.DataFrame, accounts: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
+    """Errors of 1- and 2-after-query against N, a mark per model, and what accounts of 2-after-query expect as lines (mean over models).
+
+    errors: models, norms, needle, seed, systems, k, mean.  accounts: models, norms, systems, account, expected (one row each).
+    start: models, norms and needle shown first; accounts are of the farthest needle, and are drawn with it only.
+    """
+    order = accounts.account.drop_duplicates().tolist()
+    key = alt.Color("what:N", sort=[*ABILITIES[:2], *order], scale=alt.Scale(domain=[*ABILITIES[:2], *order], range=[LOOK_UP, CONTINUE, GREY, THIRD, PURPLE, "#b8902a"][: 2 + len(order)]), legend=alt.Legend(columns=2))
+    dash = alt.Scale(domain=order, range=[[1, 0], [2, 2], [6, 3], [8, 3, 2, 3]][: len(order)])
+    titles = {"models": "models ", "norms": "norms of the states ", "needle": "needle "}
+    pickers = [choice(name, title, errors[name].drop_duplicates().tolist(), start[name]) for name, title in titles.items()]
+    base, lines = alt.Chart(errors.round({"mean": 4})), alt.Chart(accounts.assign(needle="farthest").round({"expected": 4}))
+    for condition in _chosen(start):
+        base, lines = base.transform_filter(condition), lines.transform_filter(condition)
+    x = alt.X("systems:Q", title="systems in the prompt N", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(zero=False, padding=16, nice=False))
+    y = lambda field: alt.Y(f"{field}:Q", title="mean squared error", scale=alt.Scale(zero=True))
+    points = base.transform_calculate(what="datum.k + '-after-query'").mark_point(size=70, strokeWidth=2, opacity=0.85).encode(
+        x=x, y=y("mean"), color=key, shape=alt.Shape("what:N", scale=alt.Scale(domain=ABILITIES[:2], range=["circle", "square"]), legend=None),
+        tooltip=["what:N", "seed:N", "systems:Q", alt.Tooltip("mean:Q", format=".3f", title="error")])
+    expected = lines.transform_calculate(what="datum.account").mark_line(strokeWidth=2.2).encode(
+        x=x, y=y("expected"), color=key, strokeDash=alt.StrokeDash("what:N", scale=dash, legend=None),
+        tooltip=["what:N", "systems:Q", alt.Tooltip("expected:Q", format=".3f")])
+    return themed(alt.layer(expected, points, _missing(errors, start, _only_equal)).add_params(*pickers), 320)
+
+
+def likeness(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
+    """3 x 3 table of 2-after-query on prompts of 2 systems: how alike are the next states, how alike the maps?
+
+    table: models, norms, by (likeness of the states in norm or direction), states, maps (low, middle, high), error, other.
+    start: models, norms and by shown first.
+    """
+    thirds, measures = ["low", "middle", "high"], {"error": "mean squared error", "other": "share of the other system"}
+    titles = {"models": "models ", "norms": "norms of the states ", "by": "states alike in "}
+    pickers = [choice(name, title, table[name].drop_duplicates().tolist(), start[name]) for name, title in titles.items()]
+    pickers.append(choice("likeness", "measure ", list(measures.values()), measures["error"]))
+    base = alt.Chart(table.rename(columns=measures).round(3))
+    for condition in _chosen(start):
+        base = base.transform_filter(condition)
+    base = base.transform_calculate(value="datum[pick_likeness]").encode(
+        x=alt.X("maps:O", sort=thirds, title="likeness of the maps, thirds", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("states:O", sort=thirds[::-1], title="likeness of the next states, thirds"))
+    cells = base.mark_rect(stroke="white").encode(color=alt.Color("value:Q", scale=alt.Scale(range=["#f3f3f3", LOOK_UP], domainMin=0), legend=None), tooltip=["states", "maps", alt.Tooltip("value:Q", format=".3f")])
+    words = base.mark_text(fill="black", fontSize=13).encode(text=alt.Text("value:Q", format=".2f"))
+    return themed(alt.layer(cells, words, _missing(table, start, _only_equal)).add_params(*pickers), 240)
 
 
 def by_heart(table: pd.DataFrame, event: str = "query", library: int = 100, systems: int = 2) -> alt.TopLevelMixin:
