@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Command line: python -m recall train | sweep | evaluate | distance | ways | probe | cues | circuits | dissect | language | runs | claims | presets | interventions."""
-=======
-"""Command line: python -m recall train | sweep | evaluate | distance | probe | degradation | circuits | dissect | language | runs | claims | presets | interventions."""
->>>>>>> wt_e
+"""Command line: python -m recall train | sweep | evaluate | distance | ways | probe | cues | degradation | as-if | circuits | dissect | language | runs | claims | presets | interventions."""
 
 from __future__ import annotations
 
@@ -15,11 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-<<<<<<< HEAD
-from recall import charts, circuits, claims, corruptions, cues, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training, ways
-=======
-from recall import charts, circuits, claims, corruptions, degradation, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training
->>>>>>> wt_e
+from recall import asif, charts, circuits, claims, corruptions, cues, degradation, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training, ways
 from recall.evaluation import table
 from recall.language import lexicon, pretrain, results, revisions
 from recall.language.prompts import PromptConfig
@@ -88,20 +80,20 @@ def parser() -> argparse.ArgumentParser:
     probe.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
     probe.set_defaults(run=_probe)
 
-<<<<<<< HEAD
     cue = commands.add_parser("cues", help="finished runs whose training made norms, labels or states less certain, into data/tables")
     cue.add_argument("RUN", nargs="+", help="names of committed runs, or run folders: each table takes those that it is about")
     cue.add_argument("--tables", nargs="+", choices=cues.TABLES, default=list(cues.TABLES), help=f"of {', '.join(cues.TABLES)} (default: all)")
     cue.set_defaults(run=_cues)
-=======
     degrade = commands.add_parser("degradation", help="why 2-after-query gets worse with more systems, on finished runs, into data/tables")
     degrade.add_argument("RUN", nargs="+", help="names of committed runs, or run folders with weights")
     degrade.set_defaults(run=_degradation)
->>>>>>> wt_e
 
     heart = commands.add_parser("library", help="runs trained on a frozen library, on its systems and on others, into data/tables")
     heart.add_argument("RUN", nargs="+", help="run folders")
     heart.set_defaults(run=_library)
+    as_if = commands.add_parser("as-if", help="finished runs beside exact rules and Bayes, into data/tables")
+    as_if.add_argument("RUN", nargs="+", help="names of committed runs, or run folders, with their weights")
+    as_if.set_defaults(run=_as_if)
 
     circuit = commands.add_parser("circuits", help="what each edge inside a finished model does for one prediction")
     circuit.add_argument("RUN", help="name of a committed run, or a run folder")
@@ -206,7 +198,6 @@ def _probe(options):
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
-<<<<<<< HEAD
 def _cues(options):
     named = sorted(map(runs.opened, options.RUN), key=lambda run: run.whole)
     chosen, lines = list({run.name: run for run in named}.values()), []  # of two copies the one with weights
@@ -218,18 +209,27 @@ def _cues(options):
         runs.write_table(name, rows)
         lines.append(dict(table=name, runs=len(about), rows=len(rows)))
     show(options, lines, pd.DataFrame)
-=======
+
+
 def _degradation(options):
     found = degradation.degrade([runs.opened(name) for name in options.RUN])
     for name, rows in found.items():
         runs.write_table("degradation" if name == "errors" else f"degradation_{name}", rows)
     show(options, found["accounts"].to_dict("records"), pd.DataFrame)
->>>>>>> wt_e
 
 
 def _library(options):
     rows = probes.library([runs.opened(name) for name in options.RUN])
     runs.write_table("library", rows)
+
+
+def _as_if(options):
+    chosen = [runs.opened(name) for name in options.RUN]
+    check("RUN", any(run.config["task"]["family"] == "haar" for run in chosen), "one run of the haar family at least", options.RUN)
+    runs.write_table("label_shares", asif.shares(chosen))
+    runs.write_table("beaten", asif.beaten([run for run in chosen if run.config["task"]["family"] == "haar"]))
+    rows = asif.distances(chosen)
+    runs.write_table("as_if", rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 

@@ -406,26 +406,25 @@ def degradation(table: pd.DataFrame) -> alt.TopLevelMixin:
     return themed(alt.layer(lines, marks).add_params(*pickers), 300)
 
 
-def by_heart(table: pd.DataFrame, event: str = "query", systems: int = 2) -> alt.TopLevelMixin:
-    """What models trained on a frozen library know by heart: error by k, a panel per size, a mark per seed, a line through their mean.
+def by_heart(table: pd.DataFrame, event: str = "query", library: int = 100, systems: int = 2) -> alt.TopLevelMixin:
+    """What models trained on a frozen library know by heart: error by k, a mark per seed, a line through their mean.
 
-    table: `probes.library`.  event, systems: shown first.
+    table: `probes.library`.  event, library, systems: shown first.
     """
     shown = table.shown.unique().tolist()
     places = {"initial": "the first label", "query": "the query's label"}
     pick = [choice("event", "after ", list(places.values()), places[event]),
+            choice("library", "systems in the library ", sorted(table.library.unique().tolist()), library),
             choice("systems", "systems in the prompt N ", sorted(table.systems.unique().tolist()), systems)]
-    table = table.assign(after=table.event.map(places), size=table.library.map("{:,} systems".format))[["after", "systems", "size", "shown", "seed", "k", "mean"]].round(3)
-    base = alt.Chart(table).transform_filter("datum.after == pick_event").transform_filter("datum.systems == pick_systems").encode(
+    table = table.assign(after=table.event.map(places))[["after", "systems", "library", "shown", "seed", "k", "mean"]].round(3)
+    base = alt.Chart(table).transform_filter("datum.after == pick_event").transform_filter("datum.systems == pick_systems && datum.library == pick_library").encode(
         x=alt.X("k:O", title="k, observations after it", axis=alt.Axis(labelAngle=0)),
         color=alt.Color("shown:N", sort=shown, scale=alt.Scale(domain=shown, range=[LOOK_UP, PURPLE, CONTINUE]), legend=alt.Legend(columns=2)))
     line = base.mark_line(strokeWidth=2).encode(y="mean(mean):Q", strokeDash=alt.StrokeDash("shown:N", sort=shown, scale=alt.Scale(domain=shown, range=[[1, 0], [2, 2], [6, 3]]), legend=None))
     points = base.mark_point(size=60, strokeWidth=2, opacity=0.8).encode(
         y=alt.Y("mean:Q", title="mean squared error"), shape=alt.Shape("shown:N", sort=shown, scale=alt.Scale(domain=shown, range=["circle", "triangle-up", "square"]), legend=None),
         tooltip=["shown", "seed", alt.Tooltip("mean", format=".3f")])
-    sizes = table["size"].unique().tolist()
-    chart = alt.layer(line, points).properties(width=190, height=220).facet(alt.Facet("size:N", sort=sizes, title=None), columns=2)
-    return themed(chart.add_params(*pick))
+    return themed(alt.layer(line, points).add_params(*pick), 260)
 
 
 def probed(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:

@@ -349,7 +349,13 @@ def _causes(row, table, chosen, distances, pairs) -> tuple[str, list[str]]:
 
 
 def pictured(accounts: pd.DataFrame) -> pd.DataFrame:
-    """For `charts.degradation`: columns models, prompts, systems, account (or `measured`), seed (-1 for an account), error; accounts are means over seeds."""
+    """For `charts.degradation`: columns models, prompts, systems, account (or `measured`), seed (-1 for an account), error; accounts are means over seeds.
+
+    Those that get much worse first; without models trained on equal norms, to which equal norms are no edit.
+    """
+    accounts = accounts[accounts.setting != "equal"]
+    worse = accounts[accounts.account == "right system"].groupby("setting").error.max()
+    accounts = accounts.sort_values("setting", key=lambda names: -names.map(worse), kind="stable")
     seeds = accounts.groupby(CELL).seed.nunique().to_dict()
     who = [_who(row | dict(seeds=seeds[tuple(row[name] for name in CELL)])) for row in accounts.to_dict("records")]
     table = accounts.assign(models=who, prompts=accounts.intervention.map({"plain": "plain", "equal-norm": "equal norms"}))
