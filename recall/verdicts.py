@@ -261,7 +261,7 @@ def changed(table: pd.DataFrame) -> str:
     counts = "; ".join(f"`{setting}` (2-after in {gone[setting]} of {seeds[setting]}, 1-after in {begun[setting]})" for setting in there.index[some])
     parts.append((f"In some seeds only with {counts}.", some.any()))
     unscored = table[table.rule == "median"].setting.drop_duplicates()
-    parts.append((f"{' and '.join(f'`{name}`' for name in unscored)} {'has' if len(unscored) == 1 else 'have'} no identification score: nothing is concluded from their dates.", len(unscored) > 0))
+    parts.append((f"Without an identification score, so that nothing is concluded from their dates: {', '.join(f'`{name}`' for name in unscored)}.", len(unscored) > 0))
     return " ".join(words for words, said in parts if said)
 
 

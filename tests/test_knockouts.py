@@ -192,7 +192,7 @@ def test_every_kind_is_drawn_beside_the_base_runs_of_its_own_seeds(atlas):
     for kind, group in shown.groupby("kind"):
         assert set(group[group.setting == "unchanged"].seed) == set(group[group.setting != "unchanged"].seed) & set(claims.SEEDS), kind
     words = verdicts.changed(shown)
-    assert all(f"`{name}`" in words.split("In some seeds")[-1] for name in ("gaussian", "identity", "rotations")) and "have no identification score" in words
+    assert all(f"`{name}`" in words.split("In some seeds")[-1] for name in ("gaussian", "identity", "rotations")) and "Without an identification score" in words
     none = verdicts.changed(shown[shown.rule == "score"].assign(state="there"))
     assert none.startswith("Both came in every seed") and "Neither" not in none and "In some seeds" not in none
     some = shown[shown.setting.isin(["unchanged", "layers-4"])].copy()
