@@ -371,7 +371,7 @@ def factor_index(table: pd.DataFrame, kind: str = "size") -> alt.TopLevelMixin:
     order = table.setting.drop_duplicates().tolist()
     base = alt.Chart(table[table.ability == ABILITIES[0]][["kind", "setting", "seed", "index", "state"]]).transform_filter("datum.kind == pick_kind")
     marks = base.mark_point(size=75, strokeWidth=2, opacity=0.9, color=PURPLE, fill=PURPLE, shape="diamond").encode(
-        x=alt.X("index:Q", title="label index of 2-after-query (0: the states lead, 1: the label)", scale=alt.Scale(domain=[-0.1, 1.1], clamp=True, nice=False)),
+        x=alt.X("index:Q", title="label index of 2-after (0: states lead, 1: label)", scale=alt.Scale(domain=[-0.1, 1.1], clamp=True, nice=False)),
         y=alt.Y("setting:N", sort=order, title=None, axis=alt.Axis(labelLimit=130)),
         fillOpacity=alt.condition("datum.state == 'there'", alt.value(0.8), alt.value(0)), tooltip=["setting", "seed", alt.Tooltip("index", format=".2f"), alt.Tooltip("state", title="1-after-query")])
     return themed(marks.add_params(pick), 200)
