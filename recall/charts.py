@@ -364,6 +364,19 @@ def factors(table: pd.DataFrame, kind: str = "size") -> alt.TopLevelMixin:
     return themed(_both_dates(base, y, [alt.Tooltip("index", title="label index of 2-after"), "rule"]).add_params(pick), 300)
 
 
+def factor_index(table: pd.DataFrame, kind: str = "size") -> alt.TopLevelMixin:
+    """Whom 2-after-query follows by what is changed, beside `factors` (one list moves both): a mark per run, hollow where 1-after-query had not come.
+    table: `factors.dated`; a run without a label index has no mark."""
+    pick = choice("kind", "what is changed ", table.kind.drop_duplicates().tolist(), kind)
+    order = table.setting.drop_duplicates().tolist()
+    base = alt.Chart(table[table.ability == ABILITIES[0]][["kind", "setting", "seed", "index", "state"]]).transform_filter("datum.kind == pick_kind")
+    marks = base.mark_point(size=75, strokeWidth=2, opacity=0.9, color=PURPLE, fill=PURPLE, shape="diamond").encode(
+        x=alt.X("index:Q", title="label index of 2-after (0: states lead, 1: label)", scale=alt.Scale(domain=[-0.1, 1.1], clamp=True, nice=False)),
+        y=alt.Y("setting:N", sort=order, title=None, axis=alt.Axis(labelLimit=130)),
+        fillOpacity=alt.condition("datum.state == 'there'", alt.value(0.8), alt.value(0)), tooltip=["setting", "seed", alt.Tooltip("index", format=".2f"), alt.Tooltip("state", title="1-after-query")])
+    return themed(marks.add_params(pick), 200)
+
+
 def survival(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     """Share of seeds that have each ability, over training (Kaplan-Meier).  table: `summary.survival`.  start: dimension, labels, setting."""
     base = alt.Chart(table)

@@ -322,11 +322,29 @@ OPEN = (
 )
 
 
-def _practised(rows: list[dict]) -> tuple[str, str]:
-    """Answer and status: of `knockouts.outcomes`, the two predictions that practice alone would make come true."""
+def _practised(rows: list[dict], segments: pd.DataFrame | None = None) -> tuple[str, str]:
+    """Answer and status: of `knockouts.outcomes`, the two predictions that practice alone would make come true, answered once all knock-outs are there.
+
+    segments: `factors.dated`, of which the runs on other lengths of segments are told too: points, which decide nothing.
+    """
     rival = [row for row in rows if row["prediction"].startswith("if going on came first only by practice")]
-    decided = bool(rival) and all(row["outcome"] in ("held", "failed") for row in rival)
-    return "; ".join(f"{row['prediction']}: {row['outcome']} ({row['found']})" for row in rival), "answered" if decided else "undecided" if rival else "not tested"
+    decided = bool(rival) and all(row["outcome"] in ("held", "failed") and row["complete"] for row in rival)
+    words = [f"{row['prediction']}: {row['outcome']} ({row['found']})" for row in rival]
+    return "; ".join(words + _lengths(segments)), "answered" if decided else "undecided" if rival else "not tested"
+
+
+def _lengths(dated: pd.DataFrame | None) -> list[str]:
+    """Both dates with short, usual and long segments: in how many runs going on came first, and the thousands of examples of each seed."""
+    if dated is None:
+        return []
+    words = []
+    for setting, group in dated[dated.kind == "segments"].groupby("setting", sort=False):
+        wide = group.assign(date=group.examples.where(group.state == "there")).pivot(index="seed", columns="ability", values="date")
+        begin, go_on = (wide.reindex(columns=["1-after-query", "2-after-query"])[name] for name in ("1-after-query", "2-after-query"))
+        first = int((go_on < begin.fillna(math.inf)).sum())
+        each = lambda dates: ", ".join("never" if math.isnan(date) else f"{date:.0f}" for date in dates)
+        words.append(f"{'the usual lengths' if setting == 'unchanged' else setting.replace('-', ' ')}: going on first in {first} of {len(wide)} (thousands of examples, going on {each(go_on)}, beginning again {each(begin)})")
+    return [f"lengths of segments, as points: {'; '.join(words)}"] if words else []
 
 
 def _edited(effects: pd.DataFrame, name: str) -> str:
@@ -338,9 +356,10 @@ def _edited(effects: pd.DataFrame, name: str) -> str:
 
 def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | None = None, compared: pd.DataFrame | None = None,
               language: dict[str, pd.DataFrame] | None = None, practice: list[dict] | None = None, edits: tuple[pd.DataFrame, pd.DataFrame] | None = None,
-              degraded: tuple[str, str] | None = None) -> list[dict]:
+              degraded: tuple[str, str] | None = None, segments: pd.DataFrame | None = None) -> list[dict]:
     """Reviewers' questions: question, answer (from the runs, circuits, `methods.compare` and language models), status (`answered`, `in part`,
     `undecided` or `not tested`).  practice: `knockouts.outcomes`.  edits: `probes.effects` with the farthest and the nearest needle.  degraded: answer and status.
+    segments: `factors.dated`, told beside `practice`.
     """
     tests = {row["id"]: row for row in outcomes(finished, level)}
     words = lambda *ids: "; ".join(evidence(tests[name]) for name in ids)
@@ -364,9 +383,9 @@ def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame 
                 if question == CONTROLS else (question, answer, status) for question, answer, status in rows]
     answers = {}
     if practice:
-        answers[PRACTICE] = _practised(practice)
+        answers[PRACTICE] = _practised(practice, segments)
     if edits is not None:
-        answers[HEAVIER] = (f"twice the amplitude at the query, in models that the states lead: {_edited(edits[0], 'louder-label')}; no model was trained with heavier labels", "in part")
+        answers[HEAVIER] = (f"twice the amplitude at the query, in models that the states lead: {_edited(edits[0], 'louder-label')}; the label twice: {_edited(edits[0], 'repeated-label')}; no model was trained with heavier labels", "in part")
         answers[CLOSES] = (f"left out before the query, in models trained with them: {_edited(edits[1], 'no-close')}; no model was trained without", "in part")
     if degraded is not None:
         answers[DEGRADES] = degraded

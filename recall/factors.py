@@ -32,15 +32,15 @@ def dated(table: pd.DataFrame, atlas: list[Run]) -> pd.DataFrame:
     """Dates of the runs of `factors` and `cues` that change one thing at dimension 5 with 4 labels (the labels apart), a row per run and ability.
 
     Columns kind, setting, seed, ability, examples (thousands), state (`there`, `not there when the run ended`), rule (`score`, `median`), index (label index of
-    2-after).  Every kind holds the base runs too, `fast-1` with the seeds of the others.
+    2-after).  Every kind holds the base runs too, `fast-1` with the seeds of its other runs.
     """
     changed = table.assign(kind=table.setting.map(kind)).dropna(subset="kind")
     changed = changed[(changed.dimension == 5)]
     base = pd.DataFrame([summary.flat(summary.describe(run)) for run in atlas])
-    base = base[(base.dimension == 5) & (base.labels == 4) & base.seed.isin(changed.seed)]
+    base = base[(base.dimension == 5) & (base.labels == 4) & (base.setting == BASE)]
     rows = []
     for name, group in changed.groupby("kind"):
-        for row in pd.concat([base, group]).to_dict("records"):
+        for row in pd.concat([base[base.seed.isin(group.seed)], group]).to_dict("records"):
             scored = not any(map(row["setting"].startswith, ("rotations", "identity", "gaussian")))
             for ability, words in ABILITIES.items():
                 date = row[f"{ability} N=2" if scored else f"cutoff {ability} N=2"]

@@ -6,9 +6,11 @@ Two measures, in octaves (doublings of training examples), per seed:
     gap     between the abilities of one run: log2 of the date of 1-after-query over that of 2-after-query; above 0, going on came first
 
 An ability that had not come by the end of its run counts as coming at the end: its shift is then a lower bound (`at least`) or, where the whole loss had not
-brought it, an upper one (`at most`).  A mean over seeds with lower bounds among them is a lower bound.
+brought it, an upper one (`at most`).  A mean over seeds with lower bounds among them is a lower bound, and has no interval: runs that end at one length hide how
+much seeds differ.  Its direction is left to the sign test over seeds.
 
-The sweep's predictions left open what is "where it was": LEFT either way, set when 9 of the 25 runs had been seen.
+The sweep's predictions left open what is "where it was": LEFT either way, set when 9 of the 25 runs had been seen.  Dates "come together" within the same margin,
+set when 15 had been seen: that an interval holds 0 is not enough, since a wide one always does.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+from scipy.stats import binomtest
 
 from recall import dissect
-from recall.claims import LEAST
+from recall.claims import LEAST, LEVEL
 from recall.runs import DATA, Run
 from recall.summary import dates
 from recall.sweeps.knockouts import WEIGHTS
@@ -36,6 +39,7 @@ WORDS = {
 assert list(WORDS)[1:] == list(WEIGHTS)
 LEFT = 1.0  # octaves
 PAIR = ("1-after", "2-after")
+BOTH_ASKED = ("two-alone", "first-x4", "first-x16")  # knock-outs whose loss asks for either ability
 BOUNDS = {(True, True): "exact", (False, True): "at least", (True, False): "at most", (False, False): "neither"}  # by (reached, reached in the pair)
 
 
@@ -71,28 +75,48 @@ def octaves(new, old) -> float:
     return math.log2(when(new) / when(old)) if new.reached or old.reached else math.nan
 
 
-def interval(values) -> tuple[float, float, float]:
-    """`dissect.interval`, for three seeds or more: with two it says nothing."""
+def interval(values, bound: str = "exact") -> tuple[float, float, float]:
+    """`dissect.interval`, for three seeds or more (with two it says nothing) that are all exact (bounds have a mean, but no interval)."""
     mean, *ends = dissect.interval(values)
-    return (mean, *ends) if len(values.dropna()) > 2 else (mean, math.nan, math.nan)
+    return (mean, *ends) if len(values.dropna()) > 2 and bound == "exact" else (mean, math.nan, math.nan)
+
+
+def signs(values) -> dict:
+    """above, below: values on either side of 0.  p: of the two-sided sign test, nan without any.  A bound that can tell its side counts like a value."""
+    above, below = int((values > 0).sum()), int((values < 0).sum())
+    return dict(above=above, below=below, p=binomtest(above, above + below).pvalue if above + below else math.nan)
+
+
+def _bound(kinds: set) -> str:
+    """Of a mean, from those of its values."""
+    kinds = kinds - {"exact"}
+    return "exact" if not kinds else kinds.pop() if kinds in ({"at least"}, {"at most"}) else "mixed"
+
+
+def all_on(row, side: str) -> bool:
+    """All seeds on one side of 0, `above` or `below`, by the one-sided sign test at LEVEL: five of five is the least that passes."""
+    count = row.above + row.below
+    return bool(count) and row[side] == count and 0.5**count <= LEVEL
 
 
 def shifts(table: pd.DataFrame) -> pd.DataFrame:
-    """Of each knock-out and ability: pairs, reached, mean shift with 95 % t interval over seeds, and whether all of it is exact.
+    """Of each knock-out and ability: pairs, reached, mean shift with 95 % t interval over seeds (where all are exact), and `signs` of the shifts.
 
-    table: `pairs`.  bound: `exact`, or `at least`, `at most` where some are such bounds; `mixed` with both, and then the mean says nothing.
+    table: `pairs`.  bound: `exact`, or `at least`, `at most` where some are such bounds; `mixed` with both or with a pair of two unknown dates, and then the mean
+    says nothing.
     """
     rows = []
     for (setting, ability), group in table[table.setting != WHOLE].groupby(["setting", "ability"], sort=False):
-        mean, low, high = interval(group["shift"])
-        kinds = set(group.bound) - {"exact", "neither"}
-        rows.append(dict(setting=setting, ability=ability, pairs=len(group), reached=int(group.date.notna().sum()), mean=mean, low=low, high=high,
-                         bound="exact" if not kinds else kinds.pop() if len(kinds) == 1 else "mixed"))
+        bound = _bound(set(group.bound))
+        mean, low, high = interval(group["shift"], bound)
+        rows.append(dict(setting=setting, ability=ability, pairs=len(group), reached=int(group.date.notna().sum()), mean=mean, low=low, high=high, bound=bound)
+                    | signs(group["shift"]))
     return pd.DataFrame(rows)
 
 
 def gaps(table: pd.DataFrame) -> pd.DataFrame:
-    """Of each setting: runs, in how many going on came first, mean gap with 95 % t interval, bound.  Runs without either ability do not count.
+    """Of each setting: runs, in how many going on came first, mean gap with 95 % t interval (where all are exact), bound, `signs`.  Runs without either ability
+    do not count.
 
     table: `pairs`.
     """
@@ -104,34 +128,51 @@ def gaps(table: pd.DataFrame) -> pd.DataFrame:
         either = begin.notna() | go_on.notna()
         gap = (filled[0] / filled[1])[either].map(math.log2)
         kinds = {words for words, missing in (("at least", begin), ("at most", go_on)) if (missing.isna() & either).any()}
-        mean, low, high = interval(gap)
-        rows.append(dict(setting=setting, runs=int(either.sum()), first=int((gap > 0).sum()), mean=mean, low=low, high=high,
-                         bound="exact" if not kinds else kinds.pop() if len(kinds) == 1 else "mixed"))
+        bound = _bound(kinds)
+        mean, low, high = interval(gap, bound)
+        rows.append(dict(setting=setting, runs=int(either.sum()), first=int((gap > 0).sum()), mean=mean, low=low, high=high, bound=bound) | signs(gap))
     return pd.DataFrame(rows)
 
 
 def outcomes(table: pd.DataFrame) -> list[dict]:
-    """The sweep's four predictions: prediction, found (in words), outcome: `held`, `failed`, `undecided`, or `not all runs are there`."""
+    """The sweep's four predictions: prediction, found (in words), outcome: `held`, `failed`, `undecided`, or `not all runs are there`; complete: whether all
+    of the sweep's runs are.
+
+    No change (a date kept, dates together) holds if the 95 % interval holds 0 and lies within LEFT either way.  A prediction fails if the interval lies on the
+    wrong side of 0, or, where some dates are bounds, if all seeds do (`all_on`).
+    """
     if not len(table):
         return []
+    count = table[table.ability == PAIR[0]].setting.value_counts()
+    complete = all(count.get(setting, 0) >= LEAST for setting in WEIGHTS)
     moved, apart = shifts(table).set_index(["setting", "ability"]), gaps(table).set_index("setting")
     rows = []
     for setting, ability, says in (("no-first", "2-after", "without a loss on 1-after, 2-after keeps its date"),
                                    ("no-going-on", "1-after", "without a loss on going on, 1-after keeps its date")):
         if (setting, ability) in moved.index:
             row = moved.loc[setting, ability]
-            held = -LEFT < row.low and row.high < LEFT and row.low <= 0 <= row.high
-            failed = row.bound in ("exact", "at least") and row.low > 0 or row.bound in ("exact", "at most") and row.high < 0
-            rows.append(dict(prediction=says, found=f"its date moves by {_octaves(row)}, {int(row.pairs)} seeds",
-                             outcome=_decided(row.pairs, held and row.bound == "exact", failed)))
+            failed = row.low > 0 or row.high < 0 or row.bound == "at least" and all_on(row, "above") or row.bound == "at most" and all_on(row, "below")
+            rows.append(dict(prediction=says, found=f"its date moves by {_octaves(row)}, later in {int(row.above)} of {int(row.pairs)} seeds, reached in {int(row.reached)}",
+                             outcome=_decided(row.pairs, _nothing(row), failed), complete=complete))
     for setting, says, wants in (("two-alone", "if going on came first only by practice: asked equally, the dates come together", 0),
                                  ("first-x16", "if going on came first only by practice: counted 16 times, 1-after comes first", -1)):
         if setting in apart.index:
             row = apart.loc[setting]
-            together = row.low <= 0 <= row.high if wants == 0 else row.high < 0
+            came = _nothing(row) if wants == 0 else row.high < 0 or row.bound == "at most" and all_on(row, "below")
             rows.append(dict(prediction=says, found=f"2-after first in {int(row['first'])} of {int(row.runs)}; 1-after comes {_octaves(row)} after it (whole loss: {_octaves(apart.loc[WHOLE])})",
-                             outcome=_decided(row.runs, together and row.bound == "exact", row.low > 0 and row.bound in ("exact", "at least"))))
+                             outcome=_decided(row.runs, came, row.low > 0 or row.bound == "at least" and all_on(row, "above")), complete=complete))
     return rows
+
+
+def turned(table: pd.DataFrame) -> pd.DataFrame:
+    """Runs asked for both abilities whose 1-after-query came first, or alone: setting, seed, 1-after, 2-after (examples).  table: `pairs`."""
+    wide = table[table.setting.isin(BOTH_ASKED)].pivot(index=["setting", "seed"], columns="ability", values="date").reindex(columns=list(PAIR)).reset_index()
+    return wide[wide["1-after"].notna() & ~(wide["2-after"] <= wide["1-after"])].reset_index(drop=True)
+
+
+def _nothing(row) -> bool:
+    """No change: the interval holds 0 and lies within LEFT either way."""
+    return -LEFT < row.low <= 0 <= row.high < LEFT
 
 
 def _decided(count, held, failed) -> str:

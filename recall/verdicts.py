@@ -9,7 +9,7 @@ from dataclasses import replace
 import pandas as pd
 from scipy.stats import binomtest
 
-from recall import dissect, methods, roles
+from recall import dissect, knockouts, methods, roles
 from recall.claims import evidence
 from recall.evaluation import curve, emergence
 from recall.interventions import INTERVENTIONS
@@ -201,7 +201,7 @@ def gap_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def knocked(rows: list[dict], gaps: pd.DataFrame) -> str:
     """What the loss knock-outs say: rows, `knockouts.outcomes`; gaps, `knockouts.gaps`."""
-    if not rows or any(row["outcome"] == "not all runs are there" for row in rows):
+    if len(rows) < 4 or any(row["outcome"] == "not all runs are there" for row in rows):
         return f"Not all runs are there: {sum(gaps.runs[gaps.setting != 'whole loss'])} have been made, and with fewer than five seeds a prediction stays open. What there is stands in the table."
     by = [row["outcome"] for row in rows]
     need = {("held", "held"): "Neither ability waits for the other: without a loss on the one, the other keeps its date.",
@@ -211,6 +211,24 @@ def knocked(rows: list[dict], gaps: pd.DataFrame) -> str:
                 ("held", "held"): "Practice explains the order: asked equally the dates come together, and where 1-after counts sixteen times it comes first."}.get(
         (by[2], by[3]), f"That practice alone explains the order is *{by[2]}* where both are asked equally and *{by[3]}* where 1-after counts sixteen times.")
     return f"{need} {practice}"
+
+
+def knocked_first(table: pd.DataFrame, found: pd.DataFrame) -> str:
+    """In which knock-outs that ask for both abilities did 1-after-query come first?  table: `knockouts.pairs`; found: `knockouts.turned`."""
+    runs = table[table.setting.isin(knockouts.BOTH_ASKED) & (table.ability == "1-after")]
+    if not len(runs):
+        return "No run that asks for both abilities is there yet."
+    when = lambda date: "never" if math.isnan(date) else f"{date / 1000:,.1f}"
+    named = "; ".join(f"`{setting}`, seed {seed} ({when(one)} against {when(two)} thousand examples)" for setting, seed, one, two in found[["setting", "seed", "1-after", "2-after"]].itertuples(index=False))
+    return f"Of the {len(runs)} knock-outs that ask for both abilities, 1-after-query came first in {len(found) or 'none'}" + (f": {named}." if len(found) else ".")
+
+
+def knocked_shifts(shifts: pd.DataFrame) -> pd.DataFrame:
+    """`knockouts.shifts` for a page: of each knock-out and ability how many seeds reached it, how far its date moves, and the sign test."""
+    span = lambda row: ("–" if math.isnan(row["mean"]) or row["bound"] == "mixed" else ("" if row["bound"] == "exact" else f"{row['bound']} ") + f"{row['mean']:+.2f}"
+                        + ("" if math.isnan(row["low"]) else f" ({row['low']:+.2f} to {row['high']:+.2f})"))
+    return pd.DataFrame([{"loss": knockouts.WORDS[row["setting"]], "ability": row["ability"], "reached": f"{row['reached']} of {row['pairs']}", "octaves (95 % interval)": span(row),
+                          "later": f"{row['above']} of {row['above'] + row['below']}", "p": "–" if math.isnan(row["p"]) else f"{row['p']:.3f}"} for row in shifts.to_dict("records")])
 
 
 def knocked_table(rows: list[dict]) -> pd.DataFrame:
@@ -224,7 +242,7 @@ def inverted(lines: pd.DataFrame, found: pd.DataFrame) -> str:
     both = lines[lines["1-after N=2"].notna() & lines["2-after N=2"].notna()]
     named = "; ".join(f"`{row.setting}` at n = {row.dimension} with {row.labels} labels, seed {row.seed} ({row._6 / 1000:,.0f} and {'never' if math.isnan(row._7) else f'{row._7 / 1000:,.0f}'} thousand examples)"
                       for row in found.itertuples())
-    text = f"An inversion was sought among all {len(lines)} committed runs, of which {len(either)} reached an ability by the score and {len(both)} both: "
+    text = f"An inversion was sought among all {len(lines)} committed runs on the whole loss, of which {len(either)} reached an ability by the score and {len(both)} both: "
     return text + (f"beginning again came first in {len(found)}, {named}." if len(found) else "there is none.") + (" These are single runs, and the interpolated dates of the two abilities lie within a factor of "
                   f"{max(found['2-after N=2'] / found['1-after N=2']):.2f} of each other." if len(found) and found["2-after N=2"].notna().all() else "")
 
@@ -239,6 +257,11 @@ def changed(table: pd.DataFrame) -> str:
              (f"Going on alone came with {names((begun == 0) & (gone > 0))}.", ((begun == 0) & (gone > 0)).any()),
              (f"Beginning again alone came with {names((begun > 0) & (gone == 0))}.", ((begun > 0) & (gone == 0)).any()),
              (f"Both came in every seed with {names((begun == seeds) & (gone == seeds))}.", ((begun == seeds) & (gone == seeds)).any())]
+    some = (begun > 0) & (gone > 0) & ((begun < seeds) | (gone < seeds))
+    counts = "; ".join(f"`{setting}` (2-after in {gone[setting]} of {seeds[setting]}, 1-after in {begun[setting]})" for setting in there.index[some])
+    parts.append((f"In some seeds only with {counts}.", some.any()))
+    unscored = table[table.rule == "median"].setting.drop_duplicates()
+    parts.append((f"Without an identification score, so that nothing is concluded from their dates: {', '.join(f'`{name}`' for name in unscored)}.", len(unscored) > 0))
     return " ".join(words for words, said in parts if said)
 
 

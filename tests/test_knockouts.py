@@ -4,12 +4,14 @@ import math
 
 import pandas as pd
 import pytest
+import vl_convert
 
-from recall import charts, claims, factors, knockouts, runs, summary, verdicts
+from recall import charts, claims, factors, knockouts, probes, runs, summary, verdicts
 from recall.evaluation import NEVER, Emergence
 from recall.sweeps import cues
 from recall.sweeps import factors as changed
 from recall.sweeps import knockouts as declared
+from recall.task import Task
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,7 @@ KEPT = {
     "no-first": [(NAN, 16.1), (NAN, 15.9), (NAN, 15.0), (NAN, 16.2), (NAN, 16.8)],
     "no-going-on": [(64.0, NAN), (32.1, NAN), (63.0, NAN), (61.0, NAN), (64.0, NAN)],
     "two-alone": [(64.0, 16.0), (64.0, 15.0), (60.0, 16.0), (64.0, 14.0), (62.0, 16.0)],
+    "first-x4": [(40.0, 16.0), (33.0, 16.0), (42.0, 15.0), (44.0, 16.0), (42.0, 17.0)],
     "first-x16": [(32.0, 16.0), (33.0, 16.0), (32.0, 15.0), (34.0, 16.0), (32.0, 17.0)],
 }
 
@@ -130,3 +133,93 @@ def test_factors_say_what_is_missing(atlas):
     charts.factors(shown)
     with pytest.raises(ValueError, match="kind must be one of"):
         charts.factors(shown, "weather")
+
+
+def test_an_interval_that_is_merely_wide_decides_nothing():
+    """Gaps of the whole loss itself at seeds 300 to 302 have an interval that holds 0, and yet going on came first in every one of them."""
+    wide = [(64.0, 16.0), (17.0, 16.0), (90.0, 15.0), (15.0, 16.0), (16.1, 17.0)]
+    rows = knockouts.outcomes(table(KEPT | {"two-alone": wide}))
+    assert rows[2]["outcome"] == "undecided" and claims._practised(rows)[1] == "undecided"
+    gap = knockouts.gaps(table(KEPT | {"two-alone": wide})).set_index("setting").loc["two-alone"]
+    assert gap.low <= 0 <= gap.high and gap.high > knockouts.LEFT
+
+
+def test_bounds_have_no_interval_and_are_left_to_the_sign_test():
+    moved = knockouts.shifts(table(KEPT)).set_index(["setting", "ability"])
+    never = moved.loc[("no-first", "1-after")]
+    assert math.isnan(never.low) and never.bound == "at least" and (never.above, never.below) == (5, 0) and never.p == pytest.approx(2 / 32)
+    assert knockouts.all_on(never, "above") and not knockouts.all_on(never, "below")
+    assert moved.loc[("first-x16", "1-after"), "p"] == pytest.approx(2 * 6 / 32)  # later in one seed of five: 2 (1 + 5) of 2^5
+    assert not knockouts.all_on(moved.loc[("first-x16", "1-after")], "below")
+    four = pd.Series(dict(above=4, below=0))
+    assert not knockouts.all_on(four, "above")  # 1/16
+    whole = [(NAN, 16.0), *WHOLE[1:]]  # neither the whole loss nor the knock-out brings it: nothing is known of that pair
+    pair = knockouts.shifts(table(KEPT | {knockouts.WHOLE: whole})).set_index(["setting", "ability"])
+    assert pair.loc[("no-first", "1-after"), "bound"] == "mixed" and pair.loc[("no-first", "1-after"), "above"] == 4
+    assert pair.loc[("no-going-on", "1-after"), "bound"] == "at most" and pair.loc[("no-going-on", "1-after"), "below"] >= 1
+    shown = verdicts.knocked_shifts(knockouts.shifts(table(KEPT)))
+    assert shown.iloc[0].tolist() == ["nothing asked of 1-after", "1-after", "0 of 5", "at least +1.22", "5 of 5", "0.062"]
+
+
+def test_nothing_is_answered_before_all_runs_are_there():
+    lacking = {name: dates[:4] if name == "first-x4" else dates for name, dates in KEPT.items()}
+    rows = knockouts.outcomes(table(lacking))
+    assert [row["outcome"] for row in rows] == ["held", "held", "failed", "failed"] and not any(row["complete"] for row in rows)
+    assert claims._practised(rows)[1] == "undecided" and claims._practised(knockouts.outcomes(table(KEPT)))[1] == "answered"
+    only = {name: KEPT[name] for name in (knockouts.WHOLE, "no-first")}
+    assert verdicts.knocked(knockouts.outcomes(table(only)), knockouts.gaps(table(only))).startswith("Not all runs are there")
+
+
+def test_a_knock_out_in_the_other_order_is_named():
+    found = knockouts.turned(table(KEPT))
+    assert not len(found) and verdicts.knocked_first(table(KEPT), found) == "Of the 15 knock-outs that ask for both abilities, 1-after-query came first in none."
+    other = KEPT | {"first-x4": [(46_000.0, 47_500.0), (33_000.0, NAN), *KEPT["first-x4"][2:]]}
+    found = knockouts.turned(table(other))
+    assert verdicts.knocked_first(table(other), found).endswith(
+        "first in 2: `first-x4`, seed 0 (46.0 against 47.5 thousand examples); `first-x4`, seed 1 (33.0 against never thousand examples).")
+    assert len(knockouts.turned(table(KEPT | {"no-going-on": [(1.0, NAN)] * 5}))) == 0  # it was not asked to go on
+
+
+def test_the_studys_traces_ask_for_both_in_94_percent_of_resumptions():
+    task = Task(changed.study(25, 300).task, 7)
+    lengths = [segments.length[(segments.first > 0) & (segments.length > 0)] for segments in (task.sample_batch(step, 250).segments for step in range(1, 5))]
+    share = sum(int((each >= 2).sum()) for each in lengths) / sum(map(len, lengths))
+    assert share == pytest.approx(0.94, abs=0.01)
+
+
+def test_every_kind_is_drawn_beside_the_base_runs_of_its_own_seeds(atlas):
+    shown = factors.dated(pd.concat([runs.table("factors"), runs.table("cues")]), atlas)
+    for kind, group in shown.groupby("kind"):
+        assert set(group[group.setting == "unchanged"].seed) == set(group[group.setting != "unchanged"].seed) & set(claims.SEEDS), kind
+    words = verdicts.changed(shown)
+    assert all(f"`{name}`" in words.split("In some seeds")[-1] for name in ("gaussian", "identity", "rotations")) and "Without an identification score" in words
+    none = verdicts.changed(shown[shown.rule == "score"].assign(state="there"))
+    assert none.startswith("Both came in every seed") and "Neither" not in none and "In some seeds" not in none
+    some = shown[shown.setting.isin(["unchanged", "layers-4"])].copy()
+    some.loc[(some.setting == "layers-4") & (some.seed == 300), "state"] = "not there when the run ended"
+    assert "In some seeds only with `layers-4` (2-after in 2 of 3, 1-after in 2)." in verdicts.changed(some)
+
+
+def test_each_option_of_the_two_figures_of_factors_changes_the_picture(atlas):
+    shown = factors.dated(pd.concat([runs.table("factors"), runs.table("cues")]), atlas)
+    for chart in (charts.factors, charts.factor_index):
+        pictures = {vl_convert.vegalite_to_svg(chart(shown, kind).to_dict()) for kind in shown.kind.unique()}
+        assert len(pictures) == shown.kind.nunique()
+
+
+def test_segments_and_edits_enter_the_questions(atlas):
+    shown = factors.dated(runs.table("factors"), atlas)
+    effects = {needle: probes.effects(runs.table("interventions"), needle=needle) for needle in ("farthest", "nearest")}
+    asked = lambda **more: {row["question"]: row for row in claims.questions([], practice=knockouts.outcomes(table(KEPT)), **more)}
+    plain, told = asked(), asked(segments=shown, edits=(effects["farthest"], effects["nearest"]))
+    assert "lengths of segments" not in plain[claims.PRACTICE]["answer"] and plain[claims.HEAVIER]["status"] == "not tested"
+    answer = told[claims.PRACTICE]["answer"]
+    assert told[claims.PRACTICE]["status"] == "answered" and "lengths of segments, as points: the usual lengths: going on first in 3 of 3" in answer
+    short = runs.table("factors").query("setting == 'short-segments'")
+    first = int((short["2-after N=2"] < short["1-after N=2"].fillna(math.inf)).sum())
+    assert f"short segments: going on first in {first} of {len(short)}" in answer
+    for name, needle, question in (("louder-label", "farthest", claims.HEAVIER), ("repeated-label", "farthest", claims.HEAVIER), ("no-close", "nearest", claims.CLOSES)):
+        row = effects[needle].query("intervention == @name and kind == 'observation-led' and dimension == 5").iloc[0]
+        assert f"n = 5, 1-after {row.plain1:.2f} → {row.edited1:.2f}" in told[question]["answer"] and told[question]["status"] == "in part"
+    late = shown.assign(state=shown.state.where(~((shown.setting == "short-segments") & (shown.ability == "2-after-query")), "not there when the run ended"))
+    assert "short segments: going on first in 0 of 3 (thousands of examples, going on never, never, never" in asked(segments=late)[claims.PRACTICE]["answer"]
