@@ -28,7 +28,6 @@ from recall import runs
 from recall.evaluation import Predict, identification_score
 from recall.interventions import apply
 from recall.needle import Prompts, needle_prompts
-from recall.predictors import blind_error
 from recall.settings import from_json
 from recall.summary import kind
 from recall.task import check
