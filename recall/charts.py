@@ -126,10 +126,16 @@ def _missing(table: pd.DataFrame, start: dict, words="no committed run for this 
                                               y=alt.YValue(alt.ExprRef("height / 2")), text="words:N")
 
 
+def _compact(table: pd.DataFrame) -> alt.Chart:
+    """A chart of the table as CSV, a third of what the same rows take as JSON."""
+    numbers = {column: "number" for column in table.select_dtypes("number")}
+    return alt.Chart(alt.InlineData(values=table.to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse=numbers)))
+
+
 def _folded(table: pd.DataFrame, start: dict, prefix: str, abilities: list[str]) -> alt.Chart:
     """Rows of the chosen runs, one per ability; columns {prefix}1, {prefix}2, … become `value` and `ability`."""
     columns = [f"{prefix}{name[0]}" for name in abilities]
-    base = alt.Chart(table[[*start, "seed", "examples", *columns]])  # a page carries what it draws
+    base = _compact(table[[*start, "seed", "examples", *columns]])  # a page carries what it draws
     for condition in _chosen(start):
         base = base.transform_filter(condition)
     return base.transform_fold(columns, as_=["key", "value"]).transform_calculate(
@@ -251,8 +257,7 @@ def atlas(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     controls = [*_pickers(table, start), choice("measure", "measure ", MEASURES, SCORE), choice("ability", "show ", ["both", *ABILITIES[:2]], "both"),
                 choice("axis", "axis of examples ", AXES, LOGARITHMIC),
                 alt.param(name="pick_threshold", value=0.5, bind=alt.binding_range(min=0.1, max=0.9, step=0.05, name="threshold "))]
-    numbers = {column: "number" for column in table.select_dtypes("number")}
-    base = alt.Chart(alt.InlineData(values=table.to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse=numbers)))
+    base = _compact(table)
     for condition in _chosen(start):
         base = base.transform_filter(condition)
     base = base.transform_calculate(value1=measured(1), value2=measured(2)).transform_fold(["value1", "value2"], as_=["key", "value"]).transform_calculate(
@@ -406,7 +411,7 @@ def degradation(errors: pd.DataFrame, accounts: pd.DataFrame, start: dict) -> al
     dash = alt.Scale(domain=order, range=[[1, 0], [2, 2], [6, 3], [8, 3, 2, 3]][: len(order)])
     titles = {"models": "models ", "norms": "norms of the states ", "needle": "needle "}
     pickers = [choice(name, title, errors[name].drop_duplicates().tolist(), start[name]) for name, title in titles.items()]
-    base, lines = alt.Chart(errors.round({"mean": 4})), alt.Chart(accounts.assign(needle="farthest").round({"expected": 4}))
+    base, lines = _compact(errors.round({"mean": 4})), alt.Chart(accounts.assign(needle="farthest").round({"expected": 4}))
     for condition in _chosen(start):
         base, lines = base.transform_filter(condition), lines.transform_filter(condition)
     x = alt.X("systems:Q", title="systems in the prompt N", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(zero=False, padding=16, nice=False))
@@ -471,8 +476,7 @@ def probed(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     ways = ["by label", "by observation"]
     key = alt.Scale(domain=[*marks, *ways], range=[CONTINUE, LOOK_UP, GREY, LOOK_UP, CONTINUE])
     table = table[["intervention", "dimension", "systems", "needle", "predictor", "led", "seed", "k", "mean"]].round({"mean": 3})
-    numbers = {column: "number" for column in table.select_dtypes("number")}
-    base = alt.Chart(alt.InlineData(values=table.to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse=numbers)))
+    base = _compact(table)
     for name in start:
         if name != "intervention":
             base = base.transform_filter(f"datum.{name} == pick_{name}")
@@ -513,7 +517,7 @@ def _own(table: pd.DataFrame, start: dict) -> tuple[pd.DataFrame, dict]:
 
 def _over_training(table: pd.DataFrame, start: dict, value: alt.Y, key: str, scale: dict, dashes: list, more: list, tooltip: list) -> alt.LayerChart:
     """A thin line per seed and a thick one for the mean over seeds, over training; key: field of colour and dash."""
-    base = alt.Chart(alt.InlineData(values=table.to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse={name: "number" for name in table.select_dtypes("number")})))
+    base = _compact(table)
     for condition in [*_chosen(start), *more]:
         base = base.transform_filter(condition)
     if key == "role":

@@ -214,7 +214,7 @@ def test_committed_claims_are_those_of_the_committed_runs():
     notebook = nbformat.read(SOURCES["10_claims"], 4)
     atlas, others = runs.load_all(claims.ATLAS), dict(circuits=runs.table("circuits"), language=results.both_gaps())
     assert bodies(notebook) == [made(each, words=True) for each in (
-        verdicts.claimed(claims.table(atlas, **others)), verdicts.declared(claims.outcomes(atlas)), verdicts.asked(claims.questions(atlas, compared=runs.table("circuit_methods"), **others)))]
+        verdicts.claimed(claims.table(atlas, **others)), verdicts.declared(claims.outcomes(atlas)), verdicts.asked(claims.questions(atlas, **answers.committed(atlas))))]
 
 
 def test_claims_chapter_takes_its_level(executed):

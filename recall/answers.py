@@ -1,0 +1,15 @@
+"""What `claims.questions` takes beside the runs of the atlas, read from the committed tables."""
+
+from __future__ import annotations
+
+from recall import degradation, factors, knockouts, probes, runs
+from recall.language import results
+from recall.runs import Run
+
+
+def committed(atlas: list[Run]) -> dict:
+    """Keyword arguments of `claims.questions`: circuits, compared, language, practice, segments, edits, degraded."""
+    probed = runs.table("interventions")
+    return dict(circuits=runs.table("circuits"), compared=runs.table("circuit_methods"), language=results.both_gaps(),
+                practice=knockouts.outcomes(knockouts.pairs(atlas, runs.load_all(knockouts.FOLDER))), segments=factors.dated(runs.table("factors"), atlas),
+                edits=(probes.effects(probed), probes.effects(probed, needle="nearest")), degraded=degradation.answer(degradation.read()))
