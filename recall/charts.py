@@ -414,7 +414,7 @@ def degradation(errors: pd.DataFrame, accounts: pd.DataFrame, start: dict) -> al
     base, lines = _compact(errors.round({"mean": 4})), alt.Chart(accounts.assign(needle="farthest").round({"expected": 4}))
     for condition in _chosen(start):
         base, lines = base.transform_filter(condition), lines.transform_filter(condition)
-    x = alt.X("systems:Q", title="systems in the prompt N", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(zero=False, padding=16, nice=False))
+    x = alt.X("systems:Q", title="systems in the prompt N", axis=alt.Axis(values=sorted(errors.systems.unique().tolist()), format="d"), scale=alt.Scale(zero=False, padding=16, nice=False))
     y = lambda field: alt.Y(f"{field}:Q", title="mean squared error", scale=alt.Scale(zero=True))
     points = base.transform_calculate(what="datum.k + '-after-query'").mark_point(size=70, strokeWidth=2, opacity=0.85).encode(
         x=x, y=y("mean"), color=key, shape=alt.Shape("what:N", scale=alt.Scale(domain=ABILITIES[:2], range=["circle", "square"]), legend=None),

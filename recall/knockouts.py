@@ -31,7 +31,7 @@ WHOLE = "whole loss"
 WORDS = {
     WHOLE: "the whole loss",
     "no-first": "nothing asked of 1-after",
-    "no-going-on": "of a resumed segment only 1-after asked",
+    "no-going-on": "of resumptions, 1-after alone asked",
     "two-alone": "only 1- and 2-after asked, equally",
     "first-x4": "1-after counts 4 times",
     "first-x16": "1-after counts 16 times",

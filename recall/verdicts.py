@@ -193,8 +193,7 @@ def gap_table(table: pd.DataFrame) -> pd.DataFrame:
     whole = lambda value: "–" if math.isnan(value) else f"{value:,.0f}"
     return pd.DataFrame([{
         "n": row["n"], "labels": row["labels"], "seeds": row["seeds"], "went on": row["reached 2-after"], "began again": row["reached 1-after"],
-        "2-after, thousands": whole(row["2-after, median"]), "1-after, thousands": whole(row["1-after, median"]), "both, s": whole(row["both, seconds"]),
-        "going on first": row["2-after first"],
+        "2-after, thousands": whole(row["2-after, median"]), "1-after, thousands": whole(row["1-after, median"]), "going on first": row["2-after first"],
         "ratio": "–" if math.isnan(row["ratio"]) else f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
     } for row in table.to_dict("records")])
 
@@ -202,7 +201,9 @@ def gap_table(table: pd.DataFrame) -> pd.DataFrame:
 def knocked(rows: list[dict], gaps: pd.DataFrame) -> str:
     """What the loss knock-outs say: rows, `knockouts.outcomes`; gaps, `knockouts.gaps`."""
     if len(rows) < 4 or any(row["outcome"] == "not all runs are there" for row in rows):
-        return f"Not all runs are there: {sum(gaps.runs[gaps.setting != 'whole loss'])} have been made, and with fewer than five seeds a prediction stays open. What there is stands in the table."
+        decided = " ".join(f"Decided so far: {row['prediction']}: *{row['outcome']}*." for row in rows if row["outcome"] in ("held", "failed"))
+        return (f"Not all runs are there: {sum(gaps.runs[gaps.setting != 'whole loss'])} have been made, and with fewer than five seeds a prediction stays open. "
+                f"{decided} What there is stands in the table.").replace("  ", " ")
     by = [row["outcome"] for row in rows]
     need = {("held", "held"): "Neither ability waits for the other: without a loss on the one, the other keeps its date.",
             ("failed", "failed"): "Each ability's date moves when nothing is asked of the other."}.get(

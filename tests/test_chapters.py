@@ -9,7 +9,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from recall import claims, costs, dissect, findings, probes, runs, study, summary, training, verdicts
+from recall import answers, asif, claims, costs, cues, degradation, dissect, factors, findings, knockouts, probes, runs, study, summary, sweep, training, verdicts, ways
 from recall.book.__main__ import chapters, execute, main
 from recall.book.figure import table_html
 from recall.evaluation import EvaluationConfig
@@ -186,7 +186,17 @@ def test_committed_atlas_chapter_is_that_of_the_committed_runs():
     atlas = runs.load_all(claims.ATLAS)
     dates = study.dates(study.curves())
     order = verdicts.outcome([row for row in claims.outcomes(atlas) if row["claim"] == "two-abilities"])
-    assert list(outputs(notebook, "text/markdown")) == [order, verdicts.gap(summary.gaps(atlas)), verdicts.kinds(atlas), verdicts.rescored(dates)]
+    knocked = knockouts.pairs(atlas, runs.load_all(knockouts.FOLDER))
+    every, worse = factors.every(atlas, runs.load_all()), degradation.read()
+    why, status = degradation.answer(worse)
+    assert list(outputs(notebook, "text/markdown")) == [
+        order, verdicts.gap(summary.gaps(atlas)),
+        verdicts.knocked(knockouts.outcomes(knocked), knockouts.gaps(knocked)), verdicts.knocked_first(knocked, knockouts.turned(knocked)),
+        verdicts.changed(factors.dated(pd.concat([runs.table("factors"), runs.table("cues")]), atlas)), verdicts.inverted(every, factors.inversions(every)),
+        verdicts.by_heart(runs.table("library")),
+        f"**Verdict** ({status}): {why}.", degradation.norm_alone(worse, 5), f"Which account predicts best?\n\n{degradation.best(worse)}",
+        next(text for text in outputs(notebook, "text/markdown") if text.endswith(degradation.transfer(worse))),
+        verdicts.kinds(atlas), verdicts.rescored(dates)]
     tests = claims.outcomes(atlas)
     declared = [made(verdicts.declared([row for row in tests if row["claim"] == name]), words=True) for name in ("two-abilities", "degradation", "two-mechanisms")]
     assert [table for table in bodies(notebook) if table in declared] == declared
@@ -199,9 +209,25 @@ def test_committed_edits_are_those_of_the_table():
     notebook, probed = nbformat.read(SOURCES["06_which_way"], 4), runs.table("interventions")
     effects = {N: probes.effects(probed, N) for N in (2, 4)}
     gaps = runs.table("norm_gaps").merge(probes.led(probed).rename("led").reset_index(), on=probes.MODELS)
-    assert list(outputs(notebook, "text/markdown")) == [verdicts.norms(effects), verdicts.closeness(gaps)]
+    assert list(outputs(notebook, "text/markdown"))[:2] == [verdicts.norms(effects), verdicts.closeness(gaps)]
     chosen = [each.query("dimension == 5 and kind == 'observation-led'") for each in (effects[2], probes.effects(probed, 2, "nearest"))]
-    assert bodies(notebook) == [made(each, words=True) for each in (verdicts.predicted(INTERVENTIONS.values()), *map(verdicts.edits, chosen))]
+    assert bodies(notebook)[:3] == [made(each, words=True) for each in (verdicts.predicted(INTERVENTIONS.values()), *map(verdicts.edits, chosen))]
+
+
+def test_committed_ways_and_cues_are_those_of_the_tables():
+    """The second half of chapter 6, made again from data/tables."""
+    said = list(outputs(nbformat.read(SOURCES["06_which_way"], 4), "text/markdown"))[2:]
+    atlas = runs.load_all(claims.ATLAS)
+    finished = [run for run in atlas if run.config["task"]["labels"] == 4]
+    norms, early, heard, used, less = runs.table("equal_norms"), runs.table("early_led"), runs.table("cue_weights"), ways.read(), runs.table("cues")
+    leaders = cues.led([less, runs.table("factors"), sweep.table(atlas)], early)
+    found, lines = ways.showings(used), sweep.table(finished)
+    parts = [cues.maps_or_label(norms, early), cues.growth(norms), cues.heeded(heard), cues.overheard(heard), cues.decided(leaders), ways.order(found, used["ways_starts"]), ways.carried(used["ways"]),
+             ways.by_lag(used["ways_lags"]), ways.bigram(used, less, atlas), ways.unseen(ways.collapses(used)), ways.mixture(used),
+             asif.explained(runs.table("as_if")), asif.bound(runs.table("beaten")), asif.no_bigram(less, lines), asif.lies(pd.concat([less, runs.table("factors")])),
+             asif.mixture(runs.table("label_shares")), f"{asif.longer(less, lines)}\n\n{asif.losses(asif.plain_finals(finished))}"]
+    places = [next((i for i, text in enumerate(said) if part in text), None) for part in parts]
+    assert None not in places and places == sorted(places)
 
 
 def test_edited_prompt_is_the_one_asked_for(executed):
