@@ -226,7 +226,7 @@ def misdirected_norms(table: pd.DataFrame, systems: int = 2) -> list[dict]:
 def tests_shown(tests: list[dict]) -> pd.DataFrame:
     """`misdirected_norms` for a page."""
     digits = lambda value, sign="": "–" if math.isnan(value) else f"{value:{sign}.2f}"
-    return pd.DataFrame([{"n": row["dimension"], "training": TRAINED[row["kind"]], "prompts": PROMPTED[row["norms"]], "seeds": f"{row['runs']} of {row['seeds']}",
+    return pd.DataFrame([{"models and prompts": f"n = {row['dimension']}, {TRAINED[row['kind']]}; {PROMPTED[row['norms']]}", "seeds": f"{row['runs']} of {row['seeds']}",
                           "right label": digits(row["plain"]), "wrong label": digits(row["wrong"]),
                           "difference (90 %)": f"{row['least']:+.2f} to {row['most']:+.2f} (all models)" if math.isnan(row["low"]) else f"{row['estimate']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})",
                           "outcome": row["outcome"]} for row in tests])

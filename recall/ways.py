@@ -366,7 +366,7 @@ def dated(found: pd.DataFrame) -> pd.DataFrame:
     for (n, way), group in found.groupby(["dimension", "way"], sort=False):
         date = group.date.fillna(math.inf)
         shown = group.date.notna()
-        rows.append({"n": n, "way": way, "shows in": f"{shown.sum()} of {len(group)}", "thousand examples, median": _thousand(date.median()),
+        rows.append({"way": way, "n": n, "shows in": f"{shown.sum()} of {len(group)}", "thousand examples, median": _thousand(date.median()),
                      "earliest": _thousand(date.min()), "latest": _thousand(date.max()), "kept to the end": f"{(group.kept & shown).sum()} of {shown.sum()}" if shown.any() else "–",
                      "largest value": f"{group.most.min():.2f} to {group.most.max():.2f}"})
     return pd.DataFrame(rows)
