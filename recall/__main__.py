@@ -84,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     cue.add_argument("RUN", nargs="+", help="names of committed runs, or run folders: each table takes those that it is about")
     cue.add_argument("--tables", nargs="+", choices=cues.TABLES, default=list(cues.TABLES), help=f"of {', '.join(cues.TABLES)} (default: all)")
     cue.set_defaults(run=_cues)
+
     degrade = commands.add_parser("degradation", help="why 2-after-query gets worse with more systems, on finished runs, into data/tables")
     degrade.add_argument("RUN", nargs="+", help="names of committed runs, or run folders with weights")
     degrade.set_defaults(run=_degradation)
@@ -91,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     heart = commands.add_parser("library", help="runs trained on a frozen library, on its systems and on others, into data/tables")
     heart.add_argument("RUN", nargs="+", help="run folders")
     heart.set_defaults(run=_library)
+
     as_if = commands.add_parser("as-if", help="finished runs beside exact rules and Bayes, into data/tables")
     as_if.add_argument("RUN", nargs="+", help="names of committed runs, or run folders, with their weights")
     as_if.set_defaults(run=_as_if)
