@@ -67,24 +67,44 @@ def test_every_list_changes_its_picture(visit, page):
             tab.wait_for_timeout(60)
 
 
-def test_threshold_moves_dates_at_once(visit):
-    """Every value of the slider redraws at once (median below 100 ms, none above 300, as other tests may share the cores), on a
-    telephone's width too, and the dates move."""
+REDRAWN = """async () => {
+    const took = [];
+    for (const control of document.querySelectorAll('.recall-controls select, .recall-controls input')) {
+        const shown = control.value, steps = control.type === 'range' ? Math.round((control.max - control.min) / control.step) : 0;
+        const values = control.tagName === 'SELECT' ? [...control.options].map(option => option.value)
+            : Array.from({ length: steps + 1 }, (_, i) => String(+control.min + i * control.step));
+        for (const value of [...values, shown]) {
+            const begun = performance.now();
+            control.value = value;
+            for (const event of ['input', 'change']) control.dispatchEvent(new Event(event, { bubbles: true }));
+            await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+            took.push(performance.now() - begun);
+        }
+    }
+    return took;
+}"""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_control_redraws_at_once(visit, page):
+    """Every control through all its values, one after the other without a rest: the next picture but one is there within 100 ms (the quickest of three
+    times, as other tests may share the cores), on a telephone's width too."""
     for width in (1280, 390):
-        tab = visit("05_when", width)
-        figure = tab.locator(".recall-figure:has(input[type=range])").first
-        slider = figure.locator("input[type=range]")
-        values = [round(0.1 + 0.05 * i, 2) for i in range(17)]
-        took, words = [], []
-        for value in values:
-            took.append(slider.evaluate("""(input, value) => new Promise(done => {
-                const begun = performance.now();
-                input.value = value;
-                input.dispatchEvent(new Event('input', { bubbles: true }));
-                requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - begun)));
-            })""", value))
-            words.append(figure.locator("svg").text_content().split("Going on first:")[0])
-        assert len(set(words)) > 5 and sorted(took)[len(took) // 2] < 100 and max(took) < 300, took
+        tab = visit(page, width)
+        tries = [tab.evaluate(REDRAWN) for _ in range(3)]
+        quickest = [min(each) for each in zip(*tries)]
+        assert max(quickest, default=0) < 100, quickest
+
+
+def test_threshold_moves_dates(visit):
+    tab = visit("05_when")
+    figure = tab.locator(".recall-figure:has(input[type=range])").first
+    slider, words = figure.locator("input[type=range]"), set()
+    for value in (0.2, 0.35, 0.5, 0.65, 0.8, 0.9):
+        slider.evaluate("(input, value) => { input.value = value; input.dispatchEvent(new Event('input', { bubbles: true })); }", value)
+        tab.wait_for_timeout(100)
+        words.add(figure.locator("svg").text_content().split("Going on first:")[0])
+    assert len(words) > 4
 
 
 def test_controls_of_one_name_move_together(visit):

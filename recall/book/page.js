@@ -2,20 +2,32 @@
 (() => {
   "use strict";
 
-  // Controls that carry the same name in several figures of a page move together.
+  // Controls that carry the same name in several figures of a page move together: the figure under the reader's hand at
+  // once, the others one by one when the page has a moment.
   const views = [];
+  const idle = window.requestIdleCallback || ((call) => setTimeout(call, 50));
+  let following = false;
   function link(view) {
     const names = new Set(Object.keys(view.getState({ signals: (name) => name.startsWith("pick_") }).signals));
+    const figure = { view, names, due: new Map(), follows: false };
     for (const name of names) {
       view.addSignalListener(name, (_, value) => {
-        for (const other of views) {
-          if (other.view !== view && other.names.has(name) && other.view.signal(name) !== value) {
-            other.view.signal(name, value).runAsync();
-          }
-        }
+        if (figure.follows) return; // what it was told comes from a figure that tells all
+        for (const other of views) if (other !== figure && other.names.has(name)) other.due.set(name, value);
+        if (!following) { following = true; idle(follow); }
       });
     }
-    views.push({ view, names });
+    views.push(figure);
+  }
+  async function follow() {
+    const figure = views.find((each) => each.due.size);
+    if (!figure) { following = false; return; }
+    for (const [name, value] of figure.due) figure.view.signal(name, value);
+    figure.due.clear();
+    figure.follows = true;
+    await figure.view.runAsync();
+    figure.follows = false;
+    idle(follow);
   }
 
   async function draw(figure) {
