@@ -1,4 +1,4 @@
-"""Command line: python -m recall train | sweep | evaluate | distance | ways | probe | cues | degradation | as-if | circuits | dissect | language | runs | claims | presets | interventions."""
+"""Command line: python -m recall train | sweep | evaluate | distance | ways | probe | cues | degradation | ratios | as-if | circuits | dissect | language | runs | claims | presets | interventions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import asif, charts, circuits, claims, corruptions, cues, degradation, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training, ways
+from recall import asif, charts, circuits, claims, corruptions, cues, degradation, factors, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training, ways
 from recall.evaluation import table
 from recall.language import lexicon, pretrain, results, revisions
 from recall.language.prompts import PromptConfig
@@ -92,6 +92,10 @@ def parser() -> argparse.ArgumentParser:
     heart = commands.add_parser("library", help="runs trained on a frozen library, on its systems and on others, into data/tables")
     heart.add_argument("RUN", nargs="+", help="run folders")
     heart.set_defaults(run=_library)
+
+    both = commands.add_parser("ratios", help="both dates of finished runs at nine thresholds, into data/tables")
+    both.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
+    both.set_defaults(run=_ratios)
 
     as_if = commands.add_parser("as-if", help="finished runs beside exact rules and Bayes, into data/tables")
     as_if.add_argument("RUN", nargs="+", help="names of committed runs, or run folders, with their weights")
@@ -223,6 +227,13 @@ def _degradation(options):
 def _library(options):
     rows = probes.library([runs.opened(name) for name in options.RUN])
     runs.write_table("library", rows)
+
+
+def _ratios(options):
+    rows = factors.ratios([runs.opened(name) for name in options.RUN])
+    check("RUN", len(rows), "at least one run with an identification score", " ".join(options.RUN)[:80])
+    runs.write_table("ratios", rows)
+    show(options, rows.to_dict("records"), pd.DataFrame)
 
 
 def _as_if(options):

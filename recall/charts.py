@@ -382,6 +382,24 @@ def factor_index(table: pd.DataFrame, kind: str = "size") -> alt.TopLevelMixin:
     return themed(marks.add_params(pick), 200)
 
 
+def ratio_map(table: pd.DataFrame) -> alt.TopLevelMixin:
+    """How many times as many examples 1-after-query takes as 2-after-query, by what is changed and by threshold.  table: `factors.ratio_map`.
+
+    Depth of colour: octaves; blue where going on came first, orange where beginning again did.  A bound is written so; a dash where no run has either.
+    """
+    signs = {"exact": "", "at least": "≥", "at most": "≤", "mixed": "~"}
+    order = table.setting.drop_duplicates().tolist()
+    cells = table.assign(ratio=2.0 ** table["mean"], words=["–" if not row.runs else f"{signs[row.bound]}{2.0 ** row.mean:.1f}" for row in table.itertuples()],
+                         depth=(table["mean"].abs() / 3).clip(upper=1).fillna(0), came=(table["mean"] >= 0).map({True: "going on first", False: "beginning again first"}))
+    base = alt.Chart(cells[["setting", "threshold", "runs", "first", "ratio", "words", "depth", "came"]].round({"ratio": 2, "depth": 2})).encode(
+        x=alt.X("threshold:O", title="threshold on the identification score", axis=alt.Axis(labelAngle=0, format=".1f")), y=alt.Y("setting:N", sort=order, title=None, axis=alt.Axis(labelLimit=110)))
+    colour = alt.Color("came:N", scale=alt.Scale(domain=["going on first", "beginning again first"], range=[CONTINUE, LOOK_UP]))
+    boxes = base.mark_rect(stroke="currentColor", strokeOpacity=0.15).encode(
+        color=colour, opacity=alt.Opacity("depth:Q", scale=alt.Scale(domain=[0, 1], range=[0, 0.75]), legend=None),
+        tooltip=["setting", "threshold", alt.Tooltip("words", title="1-after over 2-after"), alt.Tooltip("first", title="going on first in"), alt.Tooltip("runs", title="of runs with either")])
+    return themed(boxes + base.mark_text(fontSize=alt.ExprRef("width < 300 ? 8.5 : 10.5")).encode(text="words:N"), 26 * len(order) + 20)
+
+
 def survival(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     """Share of seeds that have each ability, over training (Kaplan-Meier).  table: `summary.survival`.  start: dimension, labels, setting."""
     base = alt.Chart(table)

@@ -247,8 +247,16 @@ def evidence(row: dict) -> str:
     if math.isnan(row["p"]):
         return f"{row['id']}: undecided, {row['runs']} of {row['seeds']} seeds can tell ({LEAST} are needed)"
     level = 90 if "90 %" in row["refuter"] else 95
-    return (f"{row['id']}: {row['outcome']}, {row['estimate']:.2f} ({level} % interval {row['low']:.2f} to {row['high']:.2f}, {row['runs']} of {row['seeds']} seeds; "
+    estimate, low, high = written(row)
+    return (f"{row['id']}: {row['outcome']}, {estimate} ({level} % interval {low} to {high}, {row['runs']} of {row['seeds']} seeds; "
             f"p {_p(row['p'])}, by Holm {_p(row['holm'])})")
+
+
+def written(row: dict) -> tuple[str, str, str]:
+    """Estimate and ends of the interval of a test: with two decimals, or as many as it takes to tell either end from 0, up to four."""
+    values = [row[key] for key in ("estimate", "low", "high")]
+    digits = next((d for d in (2, 3) if all(round(value, d) for value in values[1:])), 4)
+    return tuple(f"{value:.{digits}f}" for value in values)
 
 
 def _p(value: float) -> str:
@@ -351,7 +359,7 @@ def _edited(effects: pd.DataFrame, name: str) -> str:
     """What one edit does to the models that the states lead, by dimension."""
     rows = effects[(effects.intervention == name) & (effects.kind == "observation-led")]
     words = lambda row, k: f"{k}-after {row[f'plain{k}']:.2f} → {row[f'edited{k}']:.2f}" + ("" if math.isnan(row[f"low{k}"]) else f" (difference {row[f'low{k}']:+.2f} to {row[f'high{k}']:+.2f})")
-    return "; ".join(f"n = {row['dimension']}, {words(row, 1)}, {words(row, 2)}, {row['seeds']} models" for row in rows.to_dict("records"))
+    return "; ".join(f"n = {row['dimension']}, {words(row, 1)}, {words(row, 2)}, {row['seeds']} model{'s' * (row['seeds'] > 1)}" for row in rows.to_dict("records"))
 
 
 def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame | None = None, compared: pd.DataFrame | None = None,

@@ -10,13 +10,15 @@ import math
 
 import pandas as pd
 
-from recall import runs, summary
+from recall import knockouts, runs, summary
+from recall.evaluation import curve, emergence
 from recall.runs import Run
 
 BASE = "fast-1"
+THRESHOLDS = tuple(round(0.1 * i, 1) for i in range(1, 10))  # of the identification score
 KINDS = {  # prefix of a setting: kind of factor
     "layers": "size", "width": "size", "library": "library", "short": "segments", "long-segments": "segments", "vocabulary": "labels", "study": "generator",
-    "rotations": "family", "identity": "family", "gaussian": "family", "muon": "optimiser", "momentum": "optimiser", "batch": "optimiser", "gpt2": "optimiser",
+    "rotations": "family", "identity": "family", "gaussian": "family", "muon": "optimiser", "adamw.": "optimiser", "momentum": "optimiser", "batch": "optimiser", "gpt2": "optimiser",
     "equal": "family", "no-repeats": "generator", "balanced": "generator",
 }
 TABLES = ("search", "final", "fresh", "adamw", "factors", "cues")  # of one line per run
@@ -50,14 +52,75 @@ def dated(table: pd.DataFrame, atlas: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows).round({"examples": 1, "index": 2})
 
 
+def ratios(chosen: list[Run], systems: int = 2) -> pd.DataFrame:
+    """Both dates of runs at every one of THRESHOLDS: columns name, dimension, labels, setting, seed, threshold, ability, date (examples; nan: not by
+    the end), end.  Only runs with an identification score, and not one whose loss diverged."""
+    rows = []
+    for run in chosen:
+        config = run.config
+        curves = {name: curve(run.history, k, systems) for name, k in summary.ABILITIES.items()}
+        if run.manifest.get("ended") == "diverged" or any(each.score.isna().all() for each in curves.values()):
+            continue
+        for threshold in THRESHOLDS:
+            for name, each in curves.items():
+                found = emergence(each, threshold=threshold)
+                rows.append(dict(name=run.name, dimension=config["task"]["dimension"], labels=config["task"]["labels"], setting=config["setting"], seed=config["seed"],
+                                 threshold=threshold, ability=name, date=found.date, end=found.examples))
+    return pd.DataFrame(rows)
+
+
+def ratio_map(table: pd.DataFrame, atlas: list[Run]) -> pd.DataFrame:
+    """How many octaves 1-after-query comes after 2-after-query, by setting and threshold, at dimension 5 with 4 labels; above 0, going on came first.
+
+    table: `ratios` of the settings' runs; those of BASE with the same seeds are put first.  A row per setting and threshold: kind, setting, threshold, and
+    `knockouts.gaps`: runs with either ability, in how many going on came first, mean, low, high, bound.
+    """
+    own = table[(table.dimension == 5) & (table.labels == 4)]
+    base = [run for run in atlas if run.config["setting"] == BASE and (run.config["task"]["dimension"], run.config["task"]["labels"]) == (5, 4) and run.config["seed"] in set(own.seed)]
+    both = pd.concat([ratios(base).assign(setting="unchanged"), own])
+    rows = [knockouts.gaps(group).assign(threshold=threshold) for threshold, group in both.groupby("threshold")]
+    return pd.concat(rows, ignore_index=True).assign(kind=lambda found: found.setting.map(kind))
+
+
 def every(atlas: list[Run], committed: list[Run]) -> pd.DataFrame:
-    """One line per run that any committed table or folder has, by name: name, setting, dimension, labels, seed and both dates (N = 2, score 1/2)."""
+    """One line per run that any committed table or folder has, by name: name, setting, dimension, labels, seed, examples (at the end of the run) and both dates (N = 2,
+    score 1/2)."""
     folders = pd.DataFrame([summary.flat(summary.describe(run)) for run in atlas + committed])
     lines = pd.concat([folders, *map(runs.table, TABLES)], ignore_index=True)
-    return lines.drop_duplicates("name")[["name", "setting", "dimension", "labels", "seed", "1-after N=2", "2-after N=2"]].reset_index(drop=True)
+    return lines.drop_duplicates("name")[["name", "setting", "dimension", "labels", "seed", "examples", "1-after N=2", "2-after N=2"]].reset_index(drop=True)
 
 
 def inversions(lines: pd.DataFrame) -> pd.DataFrame:
     """The runs of `every` whose 1-after-query came first, or alone."""
     begin, go_on = lines["1-after N=2"], lines["2-after N=2"]
     return lines[begin.notna() & ~(go_on <= begin)]
+
+
+VOCABULARIES = {(4, BASE): "4 labels, up to 4 systems", (8, "vocabulary-8"): "8 labels, up to 4 systems", (8, BASE): "8 labels, up to 8 systems"}
+
+
+def vocabulary(table: pd.DataFrame, atlas: list[Run]) -> pd.DataFrame:
+    """More labels, or more systems?  A row per dimension and one of the VOCABULARIES, at the dimensions and seeds of `vocabulary-8`: dimension, training (in
+    words), runs, `_both` and indices (label index of 2-after of the runs that look up).
+
+    table: lines of `sweep.table`.
+    """
+    crossed = table[table.setting == "vocabulary-8"]
+    base = pd.DataFrame([summary.flat(summary.describe(run)) for run in atlas if run.config["setting"] == BASE])
+    lines = pd.concat([base[base.dimension.isin(crossed.dimension) & base.seed.isin(crossed.seed)], crossed], ignore_index=True)
+    lines["training"] = [VOCABULARIES.get(key) for key in zip(lines.labels, lines.setting)]
+    return pd.DataFrame([dict(dimension=n, training=words, runs=len(group)) | _both(group) | dict(indices=sorted(group["label index 2 N=2"][group["1-after N=2"].notna()]))
+                         for (n, words), group in lines.groupby(["dimension", "training"])])
+
+
+def alone(lines: pd.DataFrame) -> pd.DataFrame:
+    """AdamW alone, of `every`: a row per dimension and label count, with runs, longest (examples) and `_both`."""
+    own = lines[lines.setting.str.startswith("adamw")]
+    return pd.DataFrame([dict(dimension=n, labels=labels, runs=len(group), longest=int(group.examples.max())) | _both(group)
+                         for (n, labels), group in own.groupby(["dimension", "labels"])])
+
+
+def _both(lines: pd.DataFrame) -> dict:
+    """For either ability in how many runs it came, and when (examples; median, nan where half of them or more ended without)."""
+    return {key: value for ability in reversed(ABILITIES) for dates in [lines[f"{ability} N=2"]]
+            for key, value in ((f"reached {ability}", int(dates.notna().sum())), (f"{ability}, median", summary.median(dates)))}

@@ -56,8 +56,7 @@ def committed(names=TABLES) -> dict[str, pd.DataFrame]:
 def write(found: dict[str, pd.DataFrame]) -> None:
     """Into data/tables, in place of what they hold of the same runs."""
     for name, frame in found.items():
-        there = (runs.DATA / "tables" / f"{name}.csv").is_file()
-        old = runs.table(name) if there else frame[:0]
+        old = runs.table(name) if runs.table_path(name) else frame[:0]
         runs.write_table(name, pd.concat([old[~old.run.isin(frame.run)], frame]).sort_values("run", kind="stable"))
 
 

@@ -17,6 +17,7 @@ Nothing is pickled, and every file is written beside its place and moved there.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -33,6 +34,7 @@ from torch import Tensor
 DATA = Path(__file__).resolve().parent.parent / "data"
 WEIGHTS = "final.safetensors"
 KEPT_DIGITS = 4  # far below what seeds differ by
+PACKED_BYTES = 100_000  # a table as large as this is kept packed, since all of data/ stays under 24 MB
 FILES = ("config.json", "history.csv.gz", "final.csv", WEIGHTS)
 
 
@@ -211,23 +213,39 @@ def load_all(root: Path | None = None) -> list[Run]:
     return [load(name, root) for name in names(root)]
 
 
+def table_path(name: str) -> Path | None:
+    """Where the committed table `name` lies: data/tables/{name}.csv, or .csv.gz for a large one; None if there is none."""
+    return next((path for path in _table_paths(name) if path.is_file()), None)
+
+
 def table(name: str) -> pd.DataFrame:
-    """A committed tidy table, data/tables/{name}.csv; ValueError lists what there is."""
-    path = DATA / "tables" / f"{name}.csv"
-    if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.csv"))) or "none"
+    """A committed tidy table; ValueError lists what there is."""
+    path = table_path(name)
+    if path is None:
+        there = ", ".join(sorted(p.name.split(".")[0] for p in (DATA / "tables").glob("*.csv*"))) or "none"
         raise ValueError(f"table must be one of {there}, not {name!r}")
     return pd.read_csv(path)
 
 
 def write_table(name: str, frame: pd.DataFrame) -> None:
-    """Write data/tables/{name}.csv, atomically."""
-    write_csv(DATA / "tables" / f"{name}.csv", frame)
+    """Write a committed table with five digits, atomically; packed from PACKED_BYTES on."""
+    text, (plain, packed) = _csv(frame), _table_paths(name)
+    large = len(text) >= PACKED_BYTES
+    write_atomically(packed if large else plain, gzip.compress(text, mtime=0) if large else text)
+    (plain if large else packed).unlink(missing_ok=True)
+
+
+def _table_paths(name: str) -> tuple[Path, Path]:
+    return DATA / "tables" / f"{name}.csv", DATA / "tables" / f"{name}.csv.gz"
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, float_format="%.5g").encode()
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write a table with five digits, atomically."""
-    write_atomically(path, frame.to_csv(index=False, float_format="%.5g").encode())
+    write_atomically(path, _csv(frame))
 
 
 def discard(folder: Path) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from recall import dissect, knockouts, methods, roles
-from recall.claims import evidence
+from recall.claims import evidence, written
 from recall.evaluation import curve, emergence
 from recall.interventions import INTERVENTIONS
 from recall.language import results, scoring
@@ -241,8 +241,9 @@ def inverted(lines: pd.DataFrame, found: pd.DataFrame) -> str:
     """The search for a run whose 1-after-query came first: `factors.every` and `factors.inversions`."""
     either = lines[lines["1-after N=2"].notna() | lines["2-after N=2"].notna()]
     both = lines[lines["1-after N=2"].notna() & lines["2-after N=2"].notna()]
-    named = "; ".join(f"`{row.setting}` at n = {row.dimension} with {row.labels} labels, seed {row.seed} ({row._6 / 1000:,.0f} and {'never' if math.isnan(row._7) else f'{row._7 / 1000:,.0f}'} thousand examples)"
-                      for row in found.itertuples())
+    thousands = lambda date: "never" if math.isnan(date) else f"{date / 1000:,.0f}"
+    named = "; ".join(f"`{row['setting']}` at n = {row['dimension']} with {row['labels']} labels, seed {row['seed']} ({thousands(row['1-after N=2'])} and {thousands(row['2-after N=2'])} thousand examples)"
+                      for row in found.to_dict("records"))
     text = f"An inversion was sought among all {len(lines)} committed runs on the whole loss, of which {len(either)} reached an ability by the score and {len(both)} both: "
     return text + (f"beginning again came first in {len(found)}, {named}." if len(found) else "there is none.") + (" These are single runs, and the interpolated dates of the two abilities lie within a factor of "
                   f"{max(found['2-after N=2'] / found['1-after N=2']):.2f} of each other." if len(found) and found["2-after N=2"].notna().all() else "")
@@ -266,6 +267,55 @@ def changed(table: pd.DataFrame) -> str:
     return " ".join(words for words, said in parts if said)
 
 
+def ratio_map(table: pd.DataFrame) -> str:
+    """What the map of ratios holds: `factors.ratio_map`."""
+    cells = table[table.runs > 0]
+    all_first = cells[cells["first"] == cells.runs]
+    exact = cells[(cells.bound == "exact") & (cells.setting != "unchanged")]
+    others = "; ".join(f"`{row.setting}` at {row.threshold:.1f} ({row.runs - row.first} of {row.runs})" for row in cells[cells["first"] < cells.runs].itertuples())
+    most, least = exact.loc[exact["mean"].idxmax()], exact.loc[exact["mean"].idxmin()]
+    return (f"Of {len(cells)} cells with a run that reached either ability, going on came first in every such run in {len(all_first)}"
+            + (f"; in the others beginning again came first in some: {others}." if others else ": the order depends neither on the threshold nor on any of these changes.")
+            + f" *How long* before does: where all runs of a cell reached both, 1-after takes from {2 ** least['mean']:.1f} times as many examples (`{least.setting}`, threshold {least.threshold:.1f}) "
+            f"to {2 ** most['mean']:.1f} times (`{most.setting}`, {most.threshold:.1f}).")
+
+
+def cells_table(table: pd.DataFrame) -> pd.DataFrame:
+    """`factors.vocabulary` or `factors.alone` as a table for a page."""
+    whole = lambda value: "–" if math.isnan(value) else f"{value / 1000:,.0f}"
+    rows = []
+    for row in table.to_dict("records"):
+        line = {"n": row["dimension"]} | {key: row[key] for key in ("labels", "training") if key in row} | {"runs": row["runs"]}
+        line |= {"longest, thousands": whole(row["longest"])} if "longest" in row else {}
+        for ability, words in (("2-after", "went on"), ("1-after", "began again")):
+            line |= {words: row[f"reached {ability}"], f"{ability}, thousands": whole(row[f"{ability}, median"])}
+        rows.append(line | ({"label index of 2-after": ", ".join(f"{value:.2f}" for value in row["indices"]) or "–"} if "indices" in row else {}))
+    return pd.DataFrame(rows)
+
+
+def vocabulary(table: pd.DataFrame) -> str:
+    """More labels, or more systems?  Medians of `factors.vocabulary`, in words; points, not tests."""
+    lines = []
+    for n, group in table.groupby("dimension"):
+        few, more, most = (group.iloc[i] for i in range(3))
+
+        def step(before, after, ability):
+            old, new = before[f"{ability}, median"], after[f"{ability}, median"]
+            return f"{new / old:.1f} times as many examples" if not math.isnan(new / old) else "an unknown multiple, since half of the runs or more ended without it"
+
+        lines.append(f"* **n = {n}.** Twice the labels, with as many systems as before: going on takes {step(few, more, '2-after')}, beginning again {step(few, more, '1-after')}. "
+                     f"Twice the systems on top: going on takes {step(more, most, '2-after')}, beginning again {step(more, most, '1-after')}.")
+    return "By the medians of three seeds:\n\n" + "\n".join(lines)
+
+
+def alone(table: pd.DataFrame) -> str:
+    """What AdamW alone learns: `factors.alone`."""
+    begun = table[table["reached 1-after"] > 0]
+    where = "; ".join(f"n = {row['dimension']} with {row['labels']} labels ({row['reached 1-after']} of {row['runs']})" for row in begun.to_dict("records"))
+    return (f"With AdamW alone going on came in {table['reached 2-after'].sum()} of {table.runs.sum()} runs, and beginning again in {table['reached 1-after'].sum()}"
+            + (f": {where}." if where else f", within up to {table.longest.max() / 1000:,.0f} thousand examples: no cell says when it would."))
+
+
 def rescored(table: pd.DataFrame) -> str:
     """The study's dates by each rule, from `study.dates`."""
     span = lambda what, rule: f"{table[f'{what} ({rule})'].min():.1f} to {table[f'{what} ({rule})'].max():.1f}"
@@ -278,11 +328,10 @@ def rescored(table: pd.DataFrame) -> str:
 
 def declared(rows: list[dict]) -> pd.DataFrame:
     """Outcomes of declared tests (`claims.outcomes`) as a table for a page."""
-    number = lambda value: "–" if math.isnan(value) else f"{value:.2f}"
     p = lambda value: "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
     return pd.DataFrame([{
         "test": _titled(row["id"], f"{row['statistic'][0].upper()}{row['statistic'][1:]}.<br><em>Passes:</em> {row['rule']}.<br><em>Refuted:</em> {row['refuter']}."), "seeds": f"{row['runs']} of {row['seeds']}",
-        "estimate (interval)": f"{number(row['estimate'])} ({number(row['low'])} to {number(row['high'])})" if not math.isnan(row["estimate"]) else "–",
+        "estimate (interval)": "–" if math.isnan(row["estimate"]) else "{} ({} to {})".format(*written(row)),
         "p": p(row["p"]), "p (Holm)": p(row["holm"]), "outcome": row["outcome"]} for row in rows])
 
 

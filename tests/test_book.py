@@ -107,6 +107,16 @@ def test_threshold_moves_dates(visit):
     assert len(words) > 4
 
 
+def test_tables_of_sentences_are_read_row_by_row_on_a_telephone(visit):
+    """No cell of the page of claims is narrower than half the screen there, and each says what column it is of; on a wide screen it is a table."""
+    look = """() => [...document.querySelectorAll('.recall-rows td')].map(cell => [cell.clientWidth, getComputedStyle(cell).display,
+        getComputedStyle(cell, '::before').content, cell.dataset.label, cell.closest('table').querySelectorAll('th')[cell.cellIndex].textContent])"""
+    narrow, wide = visit("10_claims", 390).evaluate(look), visit("10_claims").evaluate(look)
+    assert len(narrow) > 60 and {display for _, display, *_ in narrow} == {"block"} and min(width for width, *_ in narrow) > 195
+    assert all(label == name for *_, label, name in narrow) and sum(before not in ("none", "normal") for _, _, before, *_ in narrow) > 40
+    assert {(display, before) for _, display, before, *_ in wide} <= {("table-cell", "none"), ("table-cell", "normal")}
+
+
 def test_controls_of_one_name_move_together(visit):
     tab = visit("04_two_abilities")
     chosen = lambda: tab.evaluate("""[...document.querySelectorAll('.vega-bind')].filter(b => b.textContent.includes('dimension'))

@@ -187,12 +187,13 @@ def test_committed_atlas_chapter_is_that_of_the_committed_runs():
     dates = study.dates(study.curves())
     order = verdicts.outcome([row for row in claims.outcomes(atlas) if row["claim"] == "two-abilities"])
     knocked = knockouts.pairs(atlas, runs.load_all(knockouts.FOLDER))
-    every, worse = factors.every(atlas, runs.load_all()), degradation.read()
+    every, worse, crossed = factors.every(atlas, runs.load_all()), degradation.read(), factors.vocabulary(runs.table("factors"), atlas)
     why, status = degradation.answer(worse)
     assert list(outputs(notebook, "text/markdown")) == [
         order, verdicts.gap(summary.gaps(atlas)),
         verdicts.knocked(knockouts.outcomes(knocked), knockouts.gaps(knocked)), verdicts.knocked_first(knocked, knockouts.turned(knocked)),
-        verdicts.changed(factors.dated(pd.concat([runs.table("factors"), runs.table("cues")]), atlas)), verdicts.inverted(every, factors.inversions(every)),
+        verdicts.changed(factors.dated(pd.concat([runs.table("factors"), runs.table("cues")]), atlas)),
+        verdicts.ratio_map(factors.ratio_map(runs.table("ratios"), atlas)), verdicts.vocabulary(crossed), verdicts.alone(factors.alone(every)), verdicts.inverted(every, factors.inversions(every)),
         verdicts.by_heart(runs.table("library")),
         f"**Verdict** ({status}): {why}.", degradation.norm_alone(worse, 5), f"Which account predicts best?\n\n{degradation.best(worse)}",
         next(text for text in outputs(notebook, "text/markdown") if text.endswith(degradation.transfer(worse))),
@@ -200,6 +201,8 @@ def test_committed_atlas_chapter_is_that_of_the_committed_runs():
     tests = claims.outcomes(atlas)
     declared = [made(verdicts.declared([row for row in tests if row["claim"] == name]), words=True) for name in ("two-abilities", "degradation", "two-mechanisms")]
     assert [table for table in bodies(notebook) if table in declared] == declared
+    for made_again in (verdicts.cells_table(crossed), verdicts.cells_table(factors.alone(every))):
+        assert made(made_again) in bodies(notebook)
     explorer = embedded(notebook, "recall-figure")[0]
     text = max((data for data in explorer["datasets"].values() if isinstance(data, str)), key=len)
     assert text == summary.atlas(atlas).to_csv(index=False) and len(text) < 500_000

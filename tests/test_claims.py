@@ -171,3 +171,9 @@ def test_language_models_decide_their_claim_by_the_rule():
     assert row["status"] == "only at this scale" and "2.04 octaves" in row["evidence"] and "5 seeds, 1 of whose first tokens never got there" in row["evidence"] and "were not run" in row["evidence"]
     asked = {row["question"]: row["status"] for row in claims.questions([], language=gaps(above, above))}
     assert asked.pop(claims.ELSEWHERE) == "in part" and set(asked.values()) == {"not tested"}
+
+
+@pytest.mark.parametrize("values, written", [((0.875, 0.47, 1.0), ("0.88", "0.47", "1.00")), ((-0.0012, -0.0034, 0.0021), ("-0.001", "-0.003", "0.002")),
+                                             ((0.0131, -0.0001, 0.0262), ("0.0131", "-0.0001", "0.0262")), ((0.0, 0.0, 0.0), ("0.0000", "0.0000", "0.0000"))])
+def test_no_end_of_an_interval_is_rounded_to_nothing(values, written):
+    assert claims.written(dict(zip(("estimate", "low", "high"), values))) == written

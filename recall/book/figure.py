@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
+import re
 
 import altair as alt
 import ipywidgets
 import pandas as pd
 
+ROWS = 6  # columns; a row of more is longer on a telephone than a table that scrolls
 LIVE_WIDTH = 640  # pixels; a widget has no column to fill
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -46,9 +49,13 @@ def embed_json(value) -> str:
 def table_html(frame, caption: str, formats: dict | None = None, words: bool = False) -> str:
     """A data frame as a scrolling table with a caption; formats: column -> format string or function.
 
-    words: cells hold sentences (and may hold HTML), so they wrap.
+    words: cells hold sentences (and may hold HTML), so they wrap; with up to ROWS columns the table is read row by row on a telephone.
     """
-    kind = "recall-table recall-words" if words else "recall-table"
+    rows = words and len(frame.columns) <= ROWS
+    kind = "recall-table" + " recall-words" * words + " recall-rows" * rows
     with pd.option_context("display.max_colwidth", None):
         body = frame.to_html(index=False, border=0, na_rep="–", formatters=formats or {}, classes=kind, escape=False)
+    if rows:
+        names = itertools.cycle(html.escape(str(name), quote=True) for name in frame)
+        body = re.sub("<td>", lambda _: f'<td data-label="{next(names)}">', body)
     return f'<figure class="recall-figure recall-scroll" tabindex="0"><figcaption>{caption}</figcaption>{body}</figure>'

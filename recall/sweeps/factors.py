@@ -9,8 +9,9 @@
     study         the study's own generator (250 rows, a library of 40,000) with 8 and with all 25 labels
 
 Written before the runs: going on comes first wherever both come at all.  An inversion, a run whose 1-after-query emerges
-first, is looked for in all of them and would refute that.  What came out is in `data/tables/factors.csv`; the second stage, `adamw`,
-repeats the atlas's cells with AdamW alone.
+first, is looked for in all of them and would refute that.  What came out is in `data/tables/factors.csv`, and the dates at nine thresholds in `ratios.csv`.
+
+    adamw-1      cells of the atlas with AdamW alone, seed 300, where no other sweep has it: does it learn to look up where the task is smaller?
 """
 
 from recall.settings import RunConfig, preset, vary
@@ -38,7 +39,7 @@ FACTORS = {
     "muon-0.0025": dict(training=dict(muon_rate=0.0025)),
     "muon-0.04": dict(training=dict(muon_rate=0.04)),
     "batch-8": dict(training=dict(batch_size=8, steps=8000)),  # half as many traces as the others
-    "batch-128": dict(training=dict(batch_size=128)),
+    "batch-128": dict(training=dict(batch_size=128, steps=2000)),  # and here twice as many
     "gpt2-init": dict(model=dict(initialisation="gpt2", zero_init=False)),
 }
 
@@ -62,4 +63,5 @@ def study(labels: int, seed: int) -> RunConfig:
 def configs() -> list[RunConfig]:
     runs = [factor(name, seed) for name in FACTORS for seed in SEEDS]
     runs += [vocabulary(n, seed) for n in (3, 5) for seed in SEEDS]
+    runs += [member("adamw-1", n, labels, SEEDS[0]) for n, labels in ((2, 2), (3, 2), (2, 4), (4, 2), (5, 2), (4, 4))]
     return runs + [study(labels, seed) for labels in (8, 25) for seed in SEEDS[:2]]

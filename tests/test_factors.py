@@ -1,0 +1,107 @@
+"""Dates at every threshold, the vocabulary crossing and AdamW's cells, against hand-computed answers; how large tables are kept."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from recall import charts, claims, factors, runs, verdicts
+from recall.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def atlas():
+    return runs.load_all(claims.ATLAS)
+
+
+def run_of(scores: dict[int, list], setting: str, seed: int = 300, dimension: int = 5, labels: int = 4, ended: str = "steps") -> runs.Run:
+    """A run evaluated at 1, 2, 4, … thousand examples; scores: by k."""
+    rows = [dict(examples=1000.0 * 2**i, k=k, systems=2, condition="plain", event="query", score=score) for k, each in scores.items() for i, score in enumerate(each)]
+    config = dict(task=dict(dimension=dimension, labels=labels), setting=setting, seed=seed)
+    return runs.Run(runs.Path(f"{setting}-{seed}"), config, pd.DataFrame(rows), pd.DataFrame(), dict(ended=ended))
+
+
+LATE, EARLY, NONE = [0, 0.25, 0.5, 0.75, 1, 1], [0.25, 0.5, 0.75, 1, 1, 1], [0.0] * 6
+
+
+def test_dates_at_every_threshold_by_hand():
+    """A score that rises by a quarter with every doubling passes threshold t at 1000 · 2^(4t) examples, one that is a doubling ahead at 500 · 2^(4t)."""
+    found = factors.ratios([run_of({1: LATE, 2: EARLY}, "a"), run_of({1: NONE, 2: LATE}, "b"), run_of({1: LATE, 2: EARLY}, "c", ended="diverged"),
+                            run_of({1: [math.nan] * 6, 2: [math.nan] * 6}, "rotations")])
+    assert set(found.setting) == {"a", "b"} and len(found) == 2 * 2 * 9 and set(found.end) == {32_000.0}
+    when = found.set_index(["setting", "ability", "threshold"]).date
+    for threshold in factors.THRESHOLDS:
+        assert when["a", "1-after", threshold] == pytest.approx(1000 * 2 ** (4 * threshold)) == when["b", "2-after", threshold]
+        assert when["a", "2-after", threshold] == pytest.approx(max(1000, 500 * 2 ** (4 * threshold)))
+        assert math.isnan(when["b", "1-after", threshold])
+
+
+def test_map_of_ratios_keeps_bounds_apart(atlas):
+    made = factors.ratio_map(factors.ratios([run_of({1: LATE, 2: EARLY}, "width-32"), run_of({1: NONE, 2: LATE}, "muon-0.04"), run_of({1: EARLY, 2: LATE}, "batch-8"),
+                                             run_of({1: NONE, 2: NONE}, "layers-1"), run_of({1: EARLY, 2: LATE}, "vocabulary-8", labels=8)]), atlas)
+    assert list(made.setting.unique()) == ["unchanged", "width-32", "muon-0.04", "batch-8", "layers-1"]  # other labels stay out
+    at = made[made.threshold == 0.5].set_index("setting")
+    assert at.loc["width-32", ["mean", "bound", "first", "runs"]].tolist() == [pytest.approx(1), "exact", 1, 1]
+    assert at.loc["muon-0.04", ["mean", "bound"]].tolist() == [pytest.approx(3), "at least"]  # 32 against 4 thousand
+    assert at.loc["batch-8", "mean"] == pytest.approx(-1) and at.loc["batch-8", "first"] == 0 and at.loc["layers-1", "runs"] == 0
+    assert at.loc["unchanged", "runs"] == 1 and at.kind.tolist()[1:] == ["size", "optimiser", "optimiser", "size"]
+    words = verdicts.ratio_map(made)
+    assert "`batch-8` at 0.5 (1 of 1)" in words and "`width-32`" in words and "in the others beginning again came first" in words
+    assert "the order depends neither on" in verdicts.ratio_map(made[made.setting != "batch-8"])
+    drawn = charts.ratio_map(made).to_dict()
+    cells = {(row["setting"], row["threshold"]): row for rows in drawn["datasets"].values() for row in rows}
+    assert [cells[name, 0.5]["words"] for name in ("width-32", "muon-0.04", "batch-8", "layers-1")] == ["2.0", "≥8.0", "0.5", "–"]
+    assert cells["batch-8", 0.5]["came"] == "beginning again first" and cells["width-32", 0.5]["depth"] == pytest.approx(0.33)
+
+
+def test_committed_ratios_agree_with_the_lines(atlas):
+    """At threshold one half the table of ratios and the lines of `factors` are two routes to one date."""
+    found, lines = runs.table("ratios").query("threshold == 0.5"), runs.table("factors").set_index("name")
+    both = 0
+    for name, ability, date in found[["name", "ability", "date"]].itertuples(index=False):
+        if name in lines.index:
+            line = lines.loc[name, f"{ability} N=2"]
+            both += 1
+            assert math.isnan(line) == math.isnan(date) and (math.isnan(date) or date == pytest.approx(line, rel=1e-3)), name
+    assert both >= 60
+
+
+def test_vocabulary_and_adamw_by_hand(atlas):
+    crossed = pd.DataFrame({"dimension": 5, "labels": 8, "setting": "vocabulary-8", "seed": [300, 301, 302], "1-after N=2": [40_000.0, math.nan, 20_000.0],
+                            "2-after N=2": [10_000.0, 12_000.0, 14_000.0], "label index 2 N=2": [0.9, 0.5, 0.1]})
+    found = factors.vocabulary(crossed, atlas)
+    assert found[["dimension", "training", "runs"]].values.tolist() == [[5, "4 labels, up to 4 systems", 3], [5, "8 labels, up to 4 systems", 3], [5, "8 labels, up to 8 systems", 3]]
+    assert found.loc[1, ["reached 1-after", "1-after, median", "2-after, median"]].tolist() == [2, 40_000.0, 12_000.0] and found.loc[1, "indices"] == [0.1, 0.9]
+    words = verdicts.vocabulary(found.assign(**{"1-after, median": [20_000.0, 40_000.0, math.nan], "2-after, median": [12_000.0, 12_000.0, 18_000.0]}))
+    assert words.endswith("going on takes 1.0 times as many examples, beginning again 2.0 times as many examples. Twice the systems on top: going on takes 1.5 times as many examples, "
+                          "beginning again an unknown multiple, since half of the runs or more ended without it.")
+    shown = verdicts.cells_table(found)
+    assert shown.loc[1].tolist() == [5, "8 labels, up to 4 systems", 3, 3, "12", 2, "40", "0.10, 0.90"]
+    lines = pd.DataFrame({"setting": ["adamw-1", "adamw.heads-2", "fast-1"], "dimension": 3, "labels": 4, "examples": [64_000, 96_000, 1], "1-after N=2": math.nan, "2-after N=2": [10_000.0, math.nan, 1.0]})
+    assert verdicts.cells_table(factors.alone(lines)).values.tolist() == [[3, 4, 2, "96", 1, "–", 0, "–"]]
+    assert "going on came in 1 of 2 runs, and beginning again in 0, within up to 96 thousand" in verdicts.alone(factors.alone(lines))
+    lines.loc[0, "1-after N=2"] = 50_000.0
+    assert verdicts.alone(factors.alone(lines)).endswith("beginning again in 1: n = 3 with 4 labels (1 of 2).")
+
+
+def test_command_line_writes_ratios(tmp_path, monkeypatch, capsys):
+    kept = next(run for run in runs.load_all(claims.ATLAS) if run.config["task"]["dimension"] == 2)
+    monkeypatch.setattr(runs, "DATA", tmp_path)
+    assert main(["ratios", str(kept.folder), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 18 == len(runs.table("ratios"))
+
+
+def test_large_tables_are_packed(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "DATA", tmp_path)
+    small, large = pd.DataFrame(dict(a=[1.5, 2.5])), pd.DataFrame(dict(a=range(30_000)))
+    for frame, ending in ((small, ".csv"), (large, ".csv.gz"), (small, ".csv")):
+        runs.write_table("t", frame)
+        assert [path.name for path in (tmp_path / "tables").iterdir()] == [f"t{ending}"]  # never both
+        assert runs.table("t").equals(frame)
+    runs.write_table("u", large)
+    first = runs.table_path("u").read_bytes()
+    runs.write_table("u", large)
+    assert runs.table_path("u").read_bytes() == first
+    with pytest.raises(ValueError, match="table must be one of t, u, not 'v'"):
+        runs.table("v")
