@@ -41,6 +41,9 @@ FACTORS = {
     "batch-8": dict(training=dict(batch_size=8, steps=8000)),  # half as many traces as the others
     "batch-128": dict(training=dict(batch_size=128, steps=2000)),  # and here twice as many
     "gpt2-init": dict(model=dict(initialisation="gpt2", zero_init=False)),
+    # What had brought the dates closest together (two seeds each), in pairs, added when that had been seen.  Said before these runs: the order turns in most.
+    "momentum-0.95+muon-0.0025": dict(training=dict(momentum=0.95, muon_rate=0.0025)),
+    "momentum-0.95+gpt2-init": dict(model=dict(initialisation="gpt2", zero_init=False), training=dict(momentum=0.95)),
 }
 
 
