@@ -267,7 +267,7 @@ def atlas(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     on_axis = lambda examples: f"pick_axis == '{LOGARITHMIC}' ? log({examples}) / LN10 : {examples}"
     x = alt.X("place:Q", title="training examples", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(
         labelExpr=f"format(pick_axis == '{LOGARITHMIC}' ? pow(10, datum.value) : datum.value, '.2~s')", tickCount=6))
-    y = alt.Y("value:Q", title=None, scale=alt.Scale(domainMin=alt.ExprRef(f"{score} ? -1.1 : 0"), domainMax=alt.ExprRef(f"{score} ? 1.05 : 1.3"), clamp=True, nice=False))
+    y = alt.Y("value:Q", title="chosen measure", scale=alt.Scale(domainMin=alt.ExprRef(f"{score} ? -1.1 : 0"), domainMax=alt.ExprRef(f"{score} ? 1.05 : 1.3"), clamp=True, nice=False))
     colour = alt.Color("ability:N", scale=alt.Scale(domain=ABILITIES[:2], range=[LOOK_UP, CONTINUE]))
     dash = alt.StrokeDash("ability:N", scale=alt.Scale(domain=ABILITIES[:2], range=[[1, 0], [6, 3]]))
     lines = shown.transform_filter("datum.examples > 0").transform_calculate(place=on_axis("datum.examples")).mark_line(
@@ -314,7 +314,7 @@ def study_curves(table: pd.DataFrame, systems: int = 2) -> alt.TopLevelMixin:
         ability="datum.k + '-after-query'", value=f"pick_study_measure == '{SCORE}' ? datum.score : datum.median", millions="datum.examples / 1e6").mark_line(
         strokeWidth=2.2, point=alt.OverlayMarkDef(size=25), clip=True).encode(
         x=alt.X("millions:Q", title="training examples (millions, logarithmic)", scale=alt.Scale(type="log", nice=False)),
-        y=alt.Y("value:Q", title=None, scale=alt.Scale(domainMin=alt.ExprRef(f"pick_study_measure == '{SCORE}' ? -1.2 : 0"), domainMax=1.05, clamp=True, nice=False)),
+        y=alt.Y("value:Q", title="chosen measure", scale=alt.Scale(domainMin=alt.ExprRef(f"pick_study_measure == '{SCORE}' ? -1.2 : 0"), domainMax=1.05, clamp=True, nice=False)),
         color=alt.Color("ability:N", scale=alt.Scale(domain=ABILITIES[:2], range=[LOOK_UP, CONTINUE])),
         strokeDash=alt.StrokeDash("ability:N", scale=alt.Scale(domain=ABILITIES[:2], range=[[1, 0], [6, 3]])),
         tooltip=["ability:N", alt.Tooltip("millions:Q", format=".1f"), alt.Tooltip("value:Q", format=".3f")])
@@ -347,7 +347,7 @@ def _both_dates(base: alt.Chart, y: alt.Y, extra: list) -> alt.Chart:
     abilities = ABILITIES[:2]
     scale = alt.Scale(domain=abilities, range=[LOOK_UP, CONTINUE])
     return base.mark_point(size=75, strokeWidth=2, opacity=0.9).encode(
-        x=alt.X("examples:Q", title="training examples (thousands, logarithmic)", scale=alt.Scale(type="log", nice=False, padding=12)), y=y, yOffset=alt.YOffset("ability:N", sort=abilities),
+        x=alt.X("examples:Q", title="training examples (thousands, log axis)", scale=alt.Scale(type="log", nice=False, padding=12)), y=y, yOffset=alt.YOffset("ability:N", sort=abilities),
         color=alt.Color("ability:N", scale=scale), shape=alt.Shape("ability:N", scale=alt.Scale(domain=abilities, range=["circle", "square"])),
         fill=alt.Fill("ability:N", scale=scale), fillOpacity=alt.condition("datum.state == 'there'", alt.value(0.8), alt.value(0)),
         tooltip=["ability", "seed", alt.Tooltip("examples", format=",.0f", title="thousand examples"), "state", *extra])
@@ -360,12 +360,15 @@ def knocked_out(table: pd.DataFrame) -> alt.TopLevelMixin:
     return themed(_both_dates(alt.Chart(table), y, []), 44 * len(order) + 60)
 
 
+_SETTINGS = alt.Axis(labelLimit=130, minExtent=112, maxExtent=112, labelExpr="split(datum.label, '+')")  # a fixed margin: another choice may have longer names
+
+
 def factors(table: pd.DataFrame, kind: str = "size") -> alt.TopLevelMixin:
     """Dates of both abilities by what is changed.  table: `factors.dated`.  kind: shown first."""
     pick = choice("kind", "what is changed ", table.kind.drop_duplicates().tolist(), kind)
     base = alt.Chart(table).transform_filter("datum.kind == pick_kind")
     order = table.setting.drop_duplicates().tolist()
-    y = alt.Y("setting:N", sort=order, title=None, axis=alt.Axis(labelLimit=130))
+    y = alt.Y("setting:N", sort=order, title=None, axis=_SETTINGS)
     return themed(_both_dates(base, y, [alt.Tooltip("index", title="label index of 2-after"), "rule"]).add_params(pick), 300)
 
 
@@ -376,8 +379,8 @@ def factor_index(table: pd.DataFrame, kind: str = "size") -> alt.TopLevelMixin:
     order = table.setting.drop_duplicates().tolist()
     base = alt.Chart(table[table.ability == ABILITIES[0]][["kind", "setting", "seed", "index", "state"]]).transform_filter("datum.kind == pick_kind")
     marks = base.mark_point(size=75, strokeWidth=2, opacity=0.9, color=PURPLE, fill=PURPLE, shape="diamond").encode(
-        x=alt.X("index:Q", title="label index of 2-after (0: states lead, 1: label)", scale=alt.Scale(domain=[-0.1, 1.1], clamp=True, nice=False)),
-        y=alt.Y("setting:N", sort=order, title=None, axis=alt.Axis(labelLimit=130)),
+        x=alt.X("index:Q", title="label index (0: states, 1: label)", scale=alt.Scale(domain=[-0.1, 1.1], clamp=True, nice=False)),
+        y=alt.Y("setting:N", sort=order, title=None, axis=_SETTINGS),
         fillOpacity=alt.condition("datum.state == 'there'", alt.value(0.8), alt.value(0)), tooltip=["setting", "seed", alt.Tooltip("index", format=".2f"), alt.Tooltip("state", title="1-after-query")])
     return themed(marks.add_params(pick), 200)
 
@@ -392,7 +395,7 @@ def ratio_map(table: pd.DataFrame) -> alt.TopLevelMixin:
     cells = table.assign(ratio=2.0 ** table["mean"], words=["–" if not row.runs else f"{signs[row.bound]}{2.0 ** row.mean:.1f}" for row in table.itertuples()],
                          depth=(table["mean"].abs() / 3).clip(upper=1).fillna(0), came=(table["mean"] >= 0).map({True: "going on first", False: "beginning again first"}))
     base = alt.Chart(cells[["setting", "threshold", "runs", "first", "ratio", "words", "depth", "came"]].round({"ratio": 2, "depth": 2})).encode(
-        x=alt.X("threshold:O", title="threshold on the identification score", axis=alt.Axis(labelAngle=0, format=".1f")), y=alt.Y("setting:N", sort=order, title=None, axis=alt.Axis(labelLimit=110)))
+        x=alt.X("threshold:O", title="threshold on the identification score", axis=alt.Axis(labelAngle=0, format=".1f")), y=alt.Y("setting:N", sort=order, title=None, axis=alt.Axis(labelLimit=110, labelExpr="split(datum.label, '+')")))
     colour = alt.Color("came:N", scale=alt.Scale(domain=["going on first", "beginning again first"], range=[CONTINUE, LOOK_UP]))
     boxes = base.mark_rect(stroke="currentColor", strokeOpacity=0.15).encode(
         color=colour, opacity=alt.Opacity("depth:Q", scale=alt.Scale(domain=[0, 1], range=[0, 0.75]), legend=None),
@@ -426,7 +429,8 @@ def degradation(errors: pd.DataFrame, accounts: pd.DataFrame, start: dict) -> al
     """
     order = accounts.account.drop_duplicates().tolist()
     key = alt.Color("what:N", sort=[*ABILITIES[:2], *order], scale=alt.Scale(domain=[*ABILITIES[:2], *order], range=[LOOK_UP, CONTINUE, GREY, THIRD, PURPLE, "#b8902a"][: 2 + len(order)]), legend=alt.Legend(columns=2))
-    dash = alt.Scale(domain=order, range=[[1, 0], [2, 2], [6, 3], [8, 3, 2, 3]][: len(order)])
+    dash = alt.Scale(domain=[*ABILITIES[:2], *order], range=[[1, 0], [1, 0], [1, 0], [2, 2], [6, 3], [8, 3, 2, 3]][: 2 + len(order)])
+    shape = alt.Scale(domain=[*ABILITIES[:2], *order], range=["circle", "square", *["stroke"] * len(order)])  # one legend: marks for models, lines for accounts
     titles = {"models": "models ", "norms": "norms of the states ", "needle": "needle "}
     pickers = [choice(name, title, errors[name].drop_duplicates().tolist(), start[name]) for name, title in titles.items()]
     base, lines = _compact(errors.round({"mean": 4})), alt.Chart(accounts.assign(needle="farthest").round({"expected": 4}))
@@ -435,10 +439,10 @@ def degradation(errors: pd.DataFrame, accounts: pd.DataFrame, start: dict) -> al
     x = alt.X("systems:Q", title="systems in the prompt N", axis=alt.Axis(values=sorted(errors.systems.unique().tolist()), format="d"), scale=alt.Scale(zero=False, padding=16, nice=False))
     y = lambda field: alt.Y(f"{field}:Q", title="mean squared error", scale=alt.Scale(zero=True))
     points = base.transform_calculate(what="datum.k + '-after-query'").mark_point(size=70, strokeWidth=2, opacity=0.85).encode(
-        x=x, y=y("mean"), color=key, shape=alt.Shape("what:N", scale=alt.Scale(domain=ABILITIES[:2], range=["circle", "square"]), legend=None),
+        x=x, y=y("mean"), color=key, shape=alt.Shape("what:N", sort=shape.domain, scale=shape, legend=alt.Legend(columns=2)),
         tooltip=["what:N", "seed:N", "systems:Q", alt.Tooltip("mean:Q", format=".3f", title="error")])
     expected = lines.transform_calculate(what="datum.account").mark_line(strokeWidth=2.2).encode(
-        x=x, y=y("expected"), color=key, strokeDash=alt.StrokeDash("what:N", scale=dash, legend=None),
+        x=x, y=y("expected"), color=key, strokeDash=alt.StrokeDash("what:N", sort=dash.domain, scale=dash, legend=alt.Legend(columns=2)),
         tooltip=["what:N", "systems:Q", alt.Tooltip("expected:Q", format=".3f")])
     return themed(alt.layer(expected, points, _missing(errors, start, _only_equal)).add_params(*pickers), 320)
 

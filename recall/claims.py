@@ -288,8 +288,8 @@ def in_language(gaps: dict[str, pd.DataFrame]) -> dict:
         octaves, late = own.octaves, int(own["first"].isna().sum())
         mean, low, high = dissect.interval(octaves)
         above.append(low > 0 and len(octaves) >= LEAST), below.append(high < 0 and len(octaves) >= LEAST)
-        words.append(f"dates at {'half of the bits' if by == 'half' else 'an identification score of 1/2'}: {mean:.2f} octaves (95 % interval {low:.2f} to {high:.2f}, {len(octaves)} seeds"
-                     + f", {late} of whose first tokens never got there: a lower bound" * (late > 0) + ")")
+        span = f"in {late} the first token never got there, so the interval {low:.2f} to {high:.2f} is of lower bounds" if late else f"95 % interval {low:.2f} to {high:.2f}"
+        words.append(f"dates at {'half of the bits' if by == 'half' else 'an identification score of 1/2'}: {'at least ' * (late > 0)}{mean:.2f} octaves ({len(octaves)} seeds; {span})")
     return dict(rule="octaves between the dates of the first and the second token, in a small OLMo-2 trained here on words whose two tokens bear the same bits and are met equally often: "
                      "95 % interval over seeds above 0, by both dates", refuter="95 % interval below 0, by either date",
                 evidence="; ".join(words) + "; OLMo's own checkpoints were not run",
@@ -377,7 +377,7 @@ def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame 
     by_dimension = "; ".join(f"n = {n}: going on first in {sum(map(goes_on_first, group))} of {len(group)} seeds" for n, group in found)
     rows = [
         ("Would another training seed say the same?", words("order-3", "order-5"), settled("order-3", "order-5")),
-        ("Why dimension 5?", by_dimension, "answered" if len(found) > 2 else "undecided" if found else "not tested"),
+        ("Why dimension 5?", f"what holds elsewhere, with 4 labels (declared tests at n = 3 and n = 5, exploratory elsewhere): {by_dimension}" if found else "", "in part" if len(found) > 2 else "undecided" if found else "not tested"),
         ("What is left at the end of training?", words("deaf-3", "deaf-5", "unchanged-5", "degrades-5", "flat-5"),
          settled("deaf-3", "deaf-5", "unchanged-5", "degrades-5", "flat-5")),
         *((question, "", "not tested") for question in OPEN),
@@ -387,14 +387,14 @@ def questions(finished: list[Run], level: float = LEVEL, circuits: pd.DataFrame 
         change = [] if compared is None else [methods.differences(dissect.declared(compared), "with_first", *pair, "2-after") for pair in (("rewarded", "reference"), ("pruned rewarded", "pruned"))]
         rewarded = "; ".join(f"{words}, {'{:+.2f} (95 % interval {:+.2f} to {:+.2f})'.format(*dissect.interval(each))}" for words, each in zip(("elimination", "learned pruning"), change))
         enough = bool(change) and min(map(len, change)) >= dissect.LEAST
-        rows = [(question, f"the same task twice and seeds: {found['evidence']}" + f"; the overlap when sharing is rewarded changes in {rewarded}" * enough, "answered" if enough else "in part")
+        rows = [(question, f"the same task twice and seeds: {found['evidence']}" + f"; when sharing is rewarded the overlap changes: {rewarded}" * enough, "answered" if enough else "in part")
                 if question == CONTROLS else (question, answer, status) for question, answer, status in rows]
     answers = {}
     if practice:
         answers[PRACTICE] = _practised(practice, segments)
     if edits is not None:
-        answers[HEAVIER] = (f"twice the amplitude at the query, in models that the states lead: {_edited(edits[0], 'louder-label')}; the label twice: {_edited(edits[0], 'repeated-label')}; no model was trained with heavier labels", "in part")
-        answers[CLOSES] = (f"left out before the query, in models trained with them: {_edited(edits[1], 'no-close')}; no model was trained without", "in part")
+        answers[HEAVIER] = (f"mean squared errors, unedited → edited, in models that the states lead. Twice the amplitude at the query: {_edited(edits[0], 'louder-label')}; the label twice: {_edited(edits[0], 'repeated-label')}; no model was trained with heavier labels", "in part")
+        answers[CLOSES] = (f"mean squared errors, unedited → edited, in models that the states lead. Left out before the query: {_edited(edits[1], 'no-close')}; no model was trained without", "in part")
     if degraded is not None:
         answers[DEGRADES] = degraded
     rows = [(question, *answers.get(question, (answer, status))) for question, answer, status in rows]

@@ -401,6 +401,7 @@ def answer(tables: dict[str, pd.DataFrame]) -> tuple[str, str]:
     near = errors[(errors.norms == DRAWN) & (errors.k == 2)]
     near = at_most(near).pivot_table(index=[*MODEL, "systems"], columns="needle", values="mean")
     spans = {N: change(group.droplevel("systems")) for N, group in (near.farthest - near.nearest).groupby("systems")}
+    nearest = change(growths(errors, DRAWN, 2, "nearest"))
     both = accounts[(accounts.norms == DRAWN) & (accounts.account == "norm and direction")].sort_values("systems").groupby(MODEL).agg(first=("expected", "first"), last=("expected", "last"))
     interference = change(both["last"] - both["first"])
     held = at_most(accounts[accounts.norms == DRAWN])
@@ -412,10 +413,11 @@ def answer(tables: dict[str, pd.DataFrame]) -> tuple[str, str]:
         return first, "in part"
     share = interference["estimate"] / growth["estimate"]
     parts = [f"where the states lead, its error changes by {words_of(growth)} from N = 2 to the most systems of training",
-             f"interference: soft matching by norm and direction, fitted at N = 2 and no further, expects {words_of(interference)}, {100 * share:.0f} % of it, and explains {explained:.2f} of the answers' deviations"
-             + (" (most of the growth)" if share >= 0.5 else " (less than half of the growth)"),
+             f"interference: soft matching by norm and direction, fitted at N = 2 and no further, expects {words_of(interference)}, {100 * share:.0f} % of it"
+             + (" (most of the growth)" if share >= 0.5 else " (less than half of the growth)") + f", and explains {explained:.2f} of the answers' deviations",
              "attention span: the farthest needle costs, against the nearest, " + ", ".join(
-                 f"at N = {N} {words_of(span)}" + {1: ", so distance costs something there", -1: ", so distance is not what costs", 0: ", so no clear cost of distance is seen"}[_sign(span)] for N, span in spans.items()),
+                 f"at N = {N} {words_of(span)}" + {1: ", so distance costs something there", -1: ", so distance is not what costs", 0: ", so no clear cost of distance is seen"}[_sign(span)] for N, span in spans.items())
+             + f"; the nearest needle's error changes by {words_of(nearest)} itself" + (", so distance is not the whole of it" if _sign(nearest) > 0 else ""),
              "similar systems: from the third of prompts with the least to that with the most alike, the share of the wrong system of two in the answer changes by "
              + ", ".join(f"{words_of(each)} for {name}" for name, each in found.items())
              + (f", so what is confused is first of all what is alike in {leading}" if _sign(found[leading]) > 0 else ", so no likeness is clearly confused")]

@@ -261,7 +261,7 @@ def gaps(runs: list[Run], systems: int = 2) -> pd.DataFrame:
     """Both dates by dimension, labels and setting: one row per cell.
 
     Columns n, labels, setting, seeds; reached 2-after, reached 1-after; their median dates in thousands of examples (a run
-    that never got there counts as later than all); both, seconds (training, one thread, median likewise); 2-after first (seeds); and, where every seed reached both, the geometric mean of the ratio of the dates with
+    that never got there counts as later than all); both, seconds (training, one thread, median likewise); 2-after first, 1-after first, together (seeds, by `order_of`); and, where every seed reached both, the geometric mean of the ratio of the dates with
     the 95 % t interval of its logarithm.
     """
     rows = []
@@ -272,7 +272,8 @@ def gaps(runs: list[Run], systems: int = 2) -> pd.DataFrame:
         for name in reversed(ABILITIES):
             line |= {f"reached {name}": int(when[name].notna().sum()), f"{name}, median": median(when[name]) / 1000}
         line["both, seconds"] = median(pd.Series([seconds_until(run, max(each, key=lambda d: (math.isnan(d), d))) for run, each in zip(group, when.to_numpy()) if on_cpu(run)]))
-        line["2-after first"] = sum(order_of(run, systems) == "2-after first" for run in group)
+        orders = [order_of(run, systems) for run in group]
+        line |= {order: orders.count(order) for order in ("2-after first", "1-after first", "together")}
         known = len(group) >= 3 and not np.isnan(ratio).any()
         low, high = stats.ttest_1samp(ratio, 0.0).confidence_interval(0.95) if known else (math.nan, math.nan)
         rows.append(line | dict(ratio=math.exp(ratio.mean()) if known else math.nan, low=math.exp(low), high=math.exp(high)))

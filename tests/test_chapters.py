@@ -194,7 +194,7 @@ def test_committed_atlas_chapter_is_that_of_the_committed_runs():
         verdicts.knocked(knockouts.outcomes(knocked), knockouts.gaps(knocked)), verdicts.knocked_first(knocked, knockouts.turned(knocked)),
         verdicts.changed(factors.dated(pd.concat([runs.table("factors"), runs.table("cues")]), atlas)),
         verdicts.ratio_map(factors.ratio_map(runs.table("ratios"), atlas)), verdicts.vocabulary(crossed), verdicts.alone(factors.alone(every)), verdicts.inverted(every, factors.inversions(every)),
-        verdicts.by_heart(runs.table("library")),
+        verdicts.by_heart(runs.table("library")), verdicts.growth(atlas),
         f"**Verdict** ({status}): {why}.", degradation.norm_alone(worse, 5), f"Which account predicts best?\n\n{degradation.best(worse)}",
         next(text for text in outputs(notebook, "text/markdown") if text.endswith(degradation.transfer(worse))),
         verdicts.kinds(atlas), verdicts.rescored(dates)]

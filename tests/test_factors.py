@@ -5,8 +5,9 @@ import math
 
 import pandas as pd
 import pytest
+from scipy import stats
 
-from recall import charts, claims, factors, runs, verdicts
+from recall import charts, claims, factors, runs, summary, verdicts
 from recall.__main__ import main
 
 
@@ -48,7 +49,7 @@ def test_map_of_ratios_keeps_bounds_apart(atlas):
     assert at.loc["unchanged", "runs"] == 1 and at.kind.tolist()[1:] == ["size", "optimiser", "optimiser", "size"]
     words = verdicts.ratio_map(made)
     assert "`batch-8` at 0.5 (1 of 1)" in words and "`width-32`" in words and "in the others beginning again came first" in words
-    assert "the order depends neither on" in verdicts.ratio_map(made[made.setting != "batch-8"])
+    assert "no inversion at any of these thresholds" in verdicts.ratio_map(made[made.setting != "batch-8"])
     drawn = charts.ratio_map(made).to_dict()
     cells = {(row["setting"], row["threshold"]): row for rows in drawn["datasets"].values() for row in rows}
     assert [cells[name, 0.5]["words"] for name in ("width-32", "muon-0.04", "batch-8", "layers-1")] == ["2.0", "≥8.0", "0.5", "–"]
@@ -80,7 +81,7 @@ def test_vocabulary_and_adamw_by_hand(atlas):
     assert shown.loc[1].tolist() == [5, "8 labels, up to 4 systems", 3, 3, "12", 2, "40", "0.10, 0.90"]
     lines = pd.DataFrame({"setting": ["adamw-1", "adamw.heads-2", "fast-1"], "dimension": 3, "labels": 4, "examples": [64_000, 96_000, 1], "1-after N=2": math.nan, "2-after N=2": [10_000.0, math.nan, 1.0]})
     assert verdicts.cells_table(factors.alone(lines)).values.tolist() == [[3, 4, 2, "96", 1, "–", 0, "–"]]
-    assert "going on came in 1 of 2 runs, and beginning again in 0, within up to 96 thousand" in verdicts.alone(factors.alone(lines))
+    assert "going on came in 1 of 2 runs, and beginning again in 0. No run contradicts the order. None looked labels up, not even at n = 3 with 4 labels" in verdicts.alone(factors.alone(lines))
     lines.loc[0, "1-after N=2"] = 50_000.0
     assert verdicts.alone(factors.alone(lines)).endswith("beginning again in 1: n = 3 with 4 labels (1 of 2).")
 
@@ -105,3 +106,28 @@ def test_large_tables_are_packed(tmp_path, monkeypatch):
     assert runs.table_path("u").read_bytes() == first
     with pytest.raises(ValueError, match="table must be one of t, u, not 'v'"):
         runs.table("v")
+
+
+def test_growth_by_a_second_route(atlas):
+    """Mean and t interval of what the errors of (5, 4) grow by, from a pivot of all final tables."""
+    own = [run for run in atlas if (run.config["task"]["dimension"], run.config["task"]["labels"]) == (5, 4)]
+    rows = pd.concat([run.final.assign(seed=run.config["seed"]) for run in own]).query("condition == 'plain' and event == 'query'")
+    wide = rows.pivot(index=["k", "seed"], columns="systems", values="mean")
+    grown = wide[4] - wide[2]
+    words = []
+    for k in (2, 1):
+        values = grown.loc[k]
+        half = stats.t.ppf(0.975, len(values) - 1) * values.std() / math.sqrt(len(values))
+        words.append(f"{values.mean():+.3f} ({values.mean() - half:+.3f} to {values.mean() + half:+.3f})")
+    assert len(own) == 8 and f"* **n = 5, 4 labels**, N = 2 to 4 (8 seeds): going on {words[0]}, beginning again {words[1]}." in verdicts.growth(atlas)
+    assert "2 labels" not in verdicts.growth(atlas)  # one count has nothing to grow from
+    assert verdicts.growth(own[:2]) == "No cell of three seeds looks labels up yet."
+
+
+def test_orders_are_counted_apart(atlas):
+    """Every run went on first, began again first, did both between two evaluations, or neither; and the words say so."""
+    gaps = summary.gaps(atlas)
+    orders = [summary.order_of(run) for run in atlas]
+    assert {name: int(gaps[name].sum()) for name in ("2-after first", "1-after first", "together")} == {name: orders.count(name) for name in ("2-after first", "1-after first", "together")}
+    words = verdicts.gap(gaps)
+    assert f"Going on came first in {orders.count('2-after first')} of {len(orders)} runs" in words and f"In {orders.count('1-after first')} beginning again came first." in words

@@ -111,7 +111,8 @@ def test_inversions_are_found_and_named():
     found = factors.inversions(lines)
     assert found.name.tolist() == ["b", "d"]
     words = verdicts.inverted(lines, found)
-    assert "came first in 2" in words and "(5 and 6 thousand examples)" in words and "(7 and never thousand examples)" in words
+    assert "came first in 2. " in words and "*refuted* as a law; it comes first in 1 of 2." in words and "within a factor of 1.20" in words
+    assert "(beginning again at 5 thousand examples, going on at 6 thousand examples)" in words and "(beginning again at 7 thousand examples, going on never)" in words
     assert "there is none" in verdicts.inverted(lines, found[:0])
 
 
@@ -176,7 +177,7 @@ def test_a_knock_out_in_the_other_order_is_named():
     other = KEPT | {"first-x4": [(46_000.0, 47_500.0), (33_000.0, NAN), *KEPT["first-x4"][2:]]}
     found = knockouts.turned(table(other))
     assert verdicts.knocked_first(table(other), found).endswith(
-        "first in 2: `first-x4`, seed 0 (46.0 against 47.5 thousand examples); `first-x4`, seed 1 (33.0 against never thousand examples).")
+        "first in 2: *1-after counts 4 times*, seed 0 (46.0 against 47.5 thousand examples); *1-after counts 4 times*, seed 1 (33.0 against never thousand examples).")
     assert len(knockouts.turned(table(KEPT | {"no-going-on": [(1.0, NAN)] * 5}))) == 0  # it was not asked to go on
 
 
