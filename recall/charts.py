@@ -347,7 +347,7 @@ def _both_dates(base: alt.Chart, y: alt.Y, extra: list) -> alt.Chart:
     abilities = ABILITIES[:2]
     scale = alt.Scale(domain=abilities, range=[LOOK_UP, CONTINUE])
     return base.mark_point(size=75, strokeWidth=2, opacity=0.9).encode(
-        x=alt.X("examples:Q", title="training examples (thousands, log axis)", scale=alt.Scale(type="log", nice=False, padding=12)), y=y, yOffset=alt.YOffset("ability:N", sort=abilities),
+        x=alt.X("examples:Q", title="thousand examples (log axis)", scale=alt.Scale(type="log", nice=False, padding=12)), y=y, yOffset=alt.YOffset("ability:N", sort=abilities),
         color=alt.Color("ability:N", scale=scale), shape=alt.Shape("ability:N", scale=alt.Scale(domain=abilities, range=["circle", "square"])),
         fill=alt.Fill("ability:N", scale=scale), fillOpacity=alt.condition("datum.state == 'there'", alt.value(0.8), alt.value(0)),
         tooltip=["ability", "seed", alt.Tooltip("examples", format=",.0f", title="thousand examples"), "state", *extra])
@@ -395,7 +395,7 @@ def ratio_map(table: pd.DataFrame) -> alt.TopLevelMixin:
     cells = table.assign(ratio=2.0 ** table["mean"], words=["–" if not row.runs else f"{signs[row.bound]}{2.0 ** row.mean:.1f}" for row in table.itertuples()],
                          depth=(table["mean"].abs() / 3).clip(upper=1).fillna(0), came=(table["mean"] >= 0).map({True: "going on first", False: "beginning again first"}))
     base = alt.Chart(cells[["setting", "threshold", "runs", "first", "ratio", "words", "depth", "came"]].round({"ratio": 2, "depth": 2})).encode(
-        x=alt.X("threshold:O", title="threshold on the identification score", axis=alt.Axis(labelAngle=0, format=".1f")), y=alt.Y("setting:N", sort=order, title=None, axis=alt.Axis(labelLimit=110, labelExpr="split(datum.label, '+')")))
+        x=alt.X("threshold:O", title="threshold on the score", axis=alt.Axis(labelAngle=0, format=".1f")), y=alt.Y("setting:N", sort=order, title=None, axis=alt.Axis(labelLimit=110, labelExpr="split(datum.label, '+')")))
     colour = alt.Color("came:N", scale=alt.Scale(domain=["going on first", "beginning again first"], range=[CONTINUE, LOOK_UP]))
     boxes = base.mark_rect(stroke="currentColor", strokeOpacity=0.15).encode(
         color=colour, opacity=alt.Opacity("depth:Q", scale=alt.Scale(domain=[0, 1], range=[0, 0.75]), legend=None),

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from recall import dissect, knockouts, methods, roles
 from recall.claims import evidence, written
-from recall.evaluation import curve, emergence
+from recall.evaluation import THRESHOLD, curve, emergence
 from recall.interventions import INTERVENTIONS
 from recall.language import results, scoring
 from recall.language.prompts import CONDITIONS, PromptConfig, draw
@@ -291,12 +291,18 @@ def ratio_map(table: pd.DataFrame) -> str:
     cells = table[table.runs > 0]
     all_first = cells[cells["first"] == cells.runs]
     exact = cells[(cells.bound == "exact") & (cells.setting != "unchanged")]
-    others = "; ".join(f"`{row.setting}` at {row.threshold:.1f} ({row.runs - row.first} of {row.runs})" for row in cells[cells["first"] < cells.runs].itertuples())
+    turned = cells[cells["first"] < cells.runs]
+    others = "; ".join(f"`{setting}` (" + ", ".join(f"{row.threshold:.1f}: {row.runs - row.first} of {row.runs}" for row in group.itertuples()) + ")"
+                       for setting, group in turned.groupby("setting", sort=False))
     most, least = exact.loc[exact["mean"].idxmax()], exact.loc[exact["mean"].idxmin()]
+    crossed = cells[cells.setting.str.contains("+", regex=False) & (cells.threshold == THRESHOLD)]
+    turned_there, there = int((crossed.runs - crossed["first"]).sum()), int(crossed.runs.sum())
+    said = (f" Of the crossed changes it was said that the order would turn in most: at ½ it turned in {turned_there} of the {there} runs that reached either, so that prediction "
+            + ("*held*." if turned_there > there / 2 else "*failed*.")) if there else ""
     return (f"Of {len(cells)} cells with a run that reached either ability, going on came first in every such run in {len(all_first)}"
-            + (f"; in the others beginning again came first in some: {others}." if others else ": no inversion at any of these thresholds.")
+            + (f"; in the others beginning again came first in some, by threshold: {others}." if others else ": no inversion at any of these thresholds.")
             + f" *How long* before depends on the recipe and on the threshold: where every run that reached either reached both, 1-after takes from {2 ** least['mean']:.1f} times as many examples "
-            f"(`{least.setting}`, threshold {least.threshold:.1f}) to {2 ** most['mean']:.1f} times (`{most.setting}`, {most.threshold:.1f}). Cells hold {_few(cells.runs)}: points, not tests.")
+            f"(`{least.setting}`, threshold {least.threshold:.1f}) to {2 ** most['mean']:.1f} times (`{most.setting}`, {most.threshold:.1f}).{said} Cells hold {_few(cells.runs)}: points, not tests.")
 
 
 def _few(runs_: pd.Series) -> str:

@@ -48,8 +48,12 @@ def test_map_of_ratios_keeps_bounds_apart(atlas):
     assert at.loc["batch-8", "mean"] == pytest.approx(-1) and at.loc["batch-8", "first"] == 0 and at.loc["layers-1", "runs"] == 0
     assert at.loc["unchanged", "runs"] == 1 and at.kind.tolist()[1:] == ["size", "optimiser", "optimiser", "size"]
     words = verdicts.ratio_map(made)
-    assert "`batch-8` at 0.5 (1 of 1)" in words and "`width-32`" in words and "in the others beginning again came first" in words
+    assert "`batch-8` (0.1: 1 of 1, " in words and "`width-32`" in words and "in the others beginning again came first" in words
     assert "no inversion at any of these thresholds" in verdicts.ratio_map(made[made.setting != "batch-8"])
+    assert "crossed" not in words
+    turned = factors.ratio_map(factors.ratios([run_of({1: EARLY, 2: LATE}, "a+b", seed) for seed in (1, 2)] + [run_of({1: LATE, 2: EARLY}, "a+c", 1)]), atlas)
+    assert "it turned in 2 of the 3 runs that reached either, so that prediction *held*." in verdicts.ratio_map(turned)
+    assert "it turned in 0 of the 1 runs that reached either, so that prediction *failed*." in verdicts.ratio_map(turned[turned.setting != "a+b"])
     drawn = charts.ratio_map(made).to_dict()
     cells = {(row["setting"], row["threshold"]): row for rows in drawn["datasets"].values() for row in rows}
     assert [cells[name, 0.5]["words"] for name in ("width-32", "muon-0.04", "batch-8", "layers-1")] == ["2.0", "≥8.0", "0.5", "–"]
