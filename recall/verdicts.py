@@ -264,7 +264,7 @@ def inverted(lines: pd.DataFrame, found: pd.DataFrame) -> str:
     if not len(found):
         return text + "there is none."
     apart = (found["2-after N=2"] / found["1-after N=2"]).max()
-    return (text + f"beginning again came first in {len(found)}. So the prediction written before these runs, that going on comes first wherever both come, is *refuted* as a law; "
+    return (text + f"beginning again came first in {len(found)}. So the prediction written before the runs of this section, that going on comes first wherever both come, is *refuted* as a law; "
             f"it comes first in {len(both) - len(found.dropna(subset='2-after N=2'))} of {len(both)}." + f" In the inverted runs the dates lie within a factor of {apart:.2f}." * (not math.isnan(apart)) + f"\n\n{named}.")
 
 

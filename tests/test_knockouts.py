@@ -129,7 +129,7 @@ def test_factors_say_what_is_missing(atlas):
     layers = shown[(shown.setting == "layers-1")]
     assert set(layers.state) == {"not there when the run ended"} and set(layers.examples) == {128.0}
     words = verdicts.changed(shown)
-    assert "`layers-1`" in words.split("Going on alone")[0] and "`layers-2`" in words.split("Going on alone")[1].split(".")[0]
+    assert "`layers-1`" in words.split("Going on alone")[0] and "`layers-2`" in words.split("Going on alone")[1].split(". ")[0]
     assert set(shown[shown.setting == "gaussian"].rule) == {"median"}
     charts.factors(shown)
     with pytest.raises(ValueError, match="kind must be one of"):
