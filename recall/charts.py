@@ -388,14 +388,14 @@ def factor_index(table: pd.DataFrame, kind: str = "size") -> alt.TopLevelMixin:
 def ratio_map(table: pd.DataFrame) -> alt.TopLevelMixin:
     """How many times as many examples 1-after-query takes as 2-after-query, by what is changed and by threshold.  table: `factors.ratio_map`.
 
-    Depth of colour: octaves; blue where going on came first, orange where beginning again did.  A bound is written so; a dash where no run has either.
+    Depth of colour: octaves; blue where going on came first, orange where beginning again did.  A bound is written so, a question mark where bounds lie on both sides; a dash where no run has either.
     """
-    signs = {"exact": "", "at least": "≥", "at most": "≤", "mixed": "~"}
+    signs = {"exact": "", "at least": "≥", "at most": "≤"}
     order = table.setting.drop_duplicates().tolist()
-    cells = table.assign(ratio=2.0 ** table["mean"], words=["–" if not row.runs else f"{signs[row.bound]}{2.0 ** row.mean:.1f}" for row in table.itertuples()],
-                         depth=(table["mean"].abs() / 3).clip(upper=1).fillna(0), came=(table["mean"] >= 0).map({True: "going on first", False: "beginning again first"}))
+    cells = table.assign(ratio=2.0 ** table["mean"], words=["–" if not row.runs else "?" if row.bound == "mixed" else f"{signs[row.bound]}{2.0 ** row.mean:.1f}" for row in table.itertuples()],
+                         depth=(table["mean"].abs() / 3).clip(upper=1).fillna(0).where(table.bound != "mixed", 0), came=(table["mean"] >= 0).map({True: "going on first", False: "beginning again first"}))
     base = alt.Chart(cells[["setting", "threshold", "runs", "first", "ratio", "words", "depth", "came"]].round({"ratio": 2, "depth": 2})).encode(
-        x=alt.X("threshold:O", title="threshold on the score", axis=alt.Axis(labelAngle=0, format=".1f")), y=alt.Y("setting:N", sort=order, title=None, axis=alt.Axis(labelLimit=110, labelExpr="split(datum.label, '+')")))
+        x=alt.X("threshold:O", title="threshold on the score", axis=alt.Axis(labelAngle=0, format=".1f")), y=alt.Y("setting:N", sort=order, title=None, axis=alt.Axis(labelLimit=110, labelFontSize=11, labelLineHeight=11, labelExpr="split(datum.label, '+')")))
     colour = alt.Color("came:N", scale=alt.Scale(domain=["going on first", "beginning again first"], range=[CONTINUE, LOOK_UP]))
     boxes = base.mark_rect(stroke="currentColor", strokeOpacity=0.15).encode(
         color=colour, opacity=alt.Opacity("depth:Q", scale=alt.Scale(domain=[0, 1], range=[0, 0.75]), legend=None),

@@ -344,7 +344,7 @@ def cells_table(table: pd.DataFrame) -> pd.DataFrame:
         line |= {"longest, thousands": whole(row["longest"])} if "longest" in row else {}
         for ability, words in (("2-after", "went on"), ("1-after", "began again")):
             line |= {words: row[f"reached {ability}"], f"{ability}, thousands": whole(row[f"{ability}, median"])}
-        rows.append(line | ({"label index of 2-after": ", ".join(f"{value:.2f}" for value in row["indices"]) or "–"} if "indices" in row else {}))
+        rows.append(line | ({"label index": ", ".join(f"{value:.2f}" for value in row["indices"]) or "–"} if "indices" in row else {}))
     return pd.DataFrame(rows)
 
 
