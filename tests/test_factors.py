@@ -57,6 +57,8 @@ def test_map_of_ratios_keeps_bounds_apart(atlas):
     drawn = charts.ratio_map(made).to_dict()
     cells = {(row["setting"], row["threshold"]): row for rows in drawn["datasets"].values() for row in rows}
     assert [cells[name, 0.5]["words"] for name in ("width-32", "muon-0.04", "batch-8", "layers-1")] == ["2.0", "≥8.0", "0.5", "–"]
+    mixed = factors.ratio_map(factors.ratios([run_of({1: NONE, 2: LATE}, "a", 1), run_of({1: LATE, 2: NONE}, "a", 2)]), atlas)
+    assert {row["words"] for rows in charts.ratio_map(mixed).to_dict()["datasets"].values() for row in rows if row["setting"] == "a"} == {"?"}
     assert cells["batch-8", 0.5]["came"] == "beginning again first" and cells["width-32", 0.5]["depth"] == pytest.approx(0.33)
 
 
