@@ -521,7 +521,7 @@ def norm_gap(table: pd.DataFrame, dimension: int) -> alt.TopLevelMixin:
     pick = choice("dimension", "system dimension n ", sorted(table.dimension.unique().tolist()), dimension)
     kinds = ["observation-led", "label-led"]
     chart = alt.Chart(table.round(3)).transform_filter("datum.dimension == pick_dimension").mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=45)).encode(
-        x=alt.X("group:O", title="prompts by distance of the two norms, from closest (1) to farthest (5)", axis=alt.Axis(labelAngle=0)),
+        x=alt.X("group:O", title="distance of norms (1: closest, 5: farthest)", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("error:Q", title="mean squared error of 2-after-query"),
         color=alt.Color("led:N", scale=alt.Scale(domain=kinds, range=[CONTINUE, LOOK_UP])),
         strokeDash=alt.StrokeDash("led:N", scale=alt.Scale(domain=kinds, range=[[6, 3], [1, 0]])), detail="seed:N",

@@ -72,14 +72,14 @@ def ratios(chosen: list[Run], systems: int = 2) -> pd.DataFrame:
 def ratio_map(table: pd.DataFrame, atlas: list[Run]) -> pd.DataFrame:
     """How many octaves 1-after-query comes after 2-after-query, by setting and threshold, at dimension 5 with 4 labels; above 0, going on came first.
 
-    table: `ratios` of the settings' runs; those of BASE with the same seeds are put first.  A row per setting and threshold: kind, setting, threshold, and
-    `knockouts.gaps`: runs with either ability, in how many going on came first, mean, low, high, bound.
+    table: `ratios` of the settings' runs; those of BASE with the same seeds are put first.  A row per threshold and setting: threshold, and
+    `knockouts.gaps`: setting, runs with either ability, in how many going on came first, mean, low, high, bound.
     """
     own = table[(table.dimension == 5) & (table.labels == 4)]
     base = [run for run in atlas if run.config["setting"] == BASE and (run.config["task"]["dimension"], run.config["task"]["labels"]) == (5, 4) and run.config["seed"] in set(own.seed)]
     both = pd.concat([ratios(base).assign(setting="unchanged"), own])
     rows = [knockouts.gaps(group).assign(threshold=threshold) for threshold, group in both.groupby("threshold")]
-    return pd.concat(rows, ignore_index=True).assign(kind=lambda found: found.setting.map(kind))
+    return pd.concat(rows, ignore_index=True)
 
 
 def every(atlas: list[Run], committed: list[Run]) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def inversions(lines: pd.DataFrame) -> pd.DataFrame:
     return lines[begin.notna() & ~(go_on <= begin)]
 
 
-VOCABULARIES = {(4, BASE): "4 labels, up to 4 systems", (8, "vocabulary-8"): "8 labels, up to 4 systems", (8, BASE): "8 labels, up to 8 systems"}
+VOCABULARIES = {(4, BASE): "4 labels, N ≤ 4", (8, "vocabulary-8"): "8 labels, N ≤ 4", (8, BASE): "8 labels, N ≤ 8"}
 
 
 def vocabulary(table: pd.DataFrame, atlas: list[Run]) -> pd.DataFrame:

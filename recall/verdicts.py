@@ -332,7 +332,7 @@ def alone(table: pd.DataFrame) -> str:
     begun = table[table["reached 1-after"] > 0]
     where = "; ".join(f"n = {row['dimension']} with {row['labels']} labels ({row['reached 1-after']} of {row['runs']})" for row in begun.to_dict("records"))
     return (f"With AdamW alone going on came in {table['reached 2-after'].sum()} of {table.runs.sum()} runs, and beginning again in {table['reached 1-after'].sum()}"
-            + (f": {where}." if where else f". No run contradicts the order. None looked labels up, not even at n = {table.dimension.min()} with {table.labels.min()} labels: within these steps that says how late look-up is at the least, not when it comes."))
+            + (f": {where}." if where else f". No run contradicts the order. None looked labels up, not even at n = {table.dimension.iloc[0]} with {table.labels.iloc[0]} labels: within these steps that says how late look-up is at the least, not when it comes."))
 
 
 def cells_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -119,6 +119,9 @@ def test_inversions_are_found_and_named():
 def test_the_committed_tables_hold_declared_runs_and_the_page_names_the_inversions(atlas):
     for name, sweep in (("factors", changed), ("cues", cues)):
         assert set(runs.table(name).name) <= {config.name for config in sweep.configs()}
+    there, wanted = runs.table("factors"), changed.configs()
+    assert {config.setting for config in wanted} - set(there.setting) == {"layers-6", "batch-128"}  # chapter 5 names what has not been run
+    assert set(there[there.setting == "vocabulary-8"].dimension) == {3}
     lines = factors.every(atlas, runs.load_all())
     assert len(lines) >= 300 and lines.name.is_unique
     assert {"haar-n5-l25-study-25-s300-c0d1180e"} <= set(factors.inversions(lines).name)

@@ -25,9 +25,10 @@
     for (const [name, value] of figure.due) figure.view.signal(name, value);
     figure.due.clear();
     figure.follows = true;
-    await figure.view.runAsync();
-    figure.follows = false;
-    idle(follow);
+    try { await figure.view.runAsync(); } finally { // one figure that fails must not hold up the others
+      figure.follows = false;
+      idle(follow);
+    }
   }
 
   async function draw(figure) {
