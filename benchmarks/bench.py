@@ -15,9 +15,10 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2Model
 
-from recall import costs, runs, settings, training
+from recall import runs, settings, training
 from recall.model import GPTConfig
 from recall.settings import TrainingConfig
+from recall.studies.abilities import costs
 from recall.task import Task, TaskConfig
 
 
@@ -27,10 +28,20 @@ class Reference(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.read_in, self.read_out = nn.Linear(config.n_in, config.n_embd), nn.Linear(config.n_embd, config.n_out)
-        self.gpt2 = GPT2Model(GPT2Config(
-            vocab_size=1, n_positions=config.n_positions, n_embd=config.n_embd, n_layer=config.n_layer,
-            n_head=config.n_head, activation_function=config.activation, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
-            use_cache=False))
+        self.gpt2 = GPT2Model(
+            GPT2Config(
+                vocab_size=1,
+                n_positions=config.n_positions,
+                n_embd=config.n_embd,
+                n_layer=config.n_layer,
+                n_head=config.n_head,
+                activation_function=config.activation,
+                resid_pdrop=0,
+                embd_pdrop=0,
+                attn_pdrop=0,
+                use_cache=False,
+            )
+        )
         self.h = self.gpt2.h
 
     def forward(self, tokens):
@@ -68,8 +79,14 @@ def steps(name: str, config: settings.RunConfig, times: int, peak: float) -> dic
     ours, theirs = (statistics.median(seconds[name]) for name in models)
     ratio = statistics.median(b / a for a, b in zip(seconds["ours"], seconds["transformers"]))
     flops = costs.trace_flops(config.model, config.task.trace_length) * config.training.batch_size
-    return {"step": name, "ours, ms": 1e3 * ours, "transformers, ms": 1e3 * theirs, "times faster": ratio,
-            "GFLOP": flops / 1e9, "share of peak": flops / ours / peak}
+    return {
+        "step": name,
+        "ours, ms": 1e3 * ours,
+        "transformers, ms": 1e3 * theirs,
+        "times faster": ratio,
+        "GFLOP": flops / 1e9,
+        "share of peak": flops / ours / peak,
+    }
 
 
 def roofline(config: settings.RunConfig, times: int) -> pd.DataFrame:
@@ -81,8 +98,10 @@ def roofline(config: settings.RunConfig, times: int) -> pd.DataFrame:
     loss.backward()
     x = torch.randn(config.training.batch_size, config.task.trace_length, config.model.n_embd, requires_grad=True)
     block = model.h[0]
-    q, k, v = (torch.randn(len(x), config.model.n_head, x.shape[1], x.shape[2] // config.model.n_head, requires_grad=True)
-               for _ in range(3))
+    q, k, v = (
+        torch.randn(len(x), config.model.n_head, x.shape[1], x.shape[2] // config.model.n_head, requires_grad=True)
+        for _ in range(3)
+    )
     wide = torch.randn(*x.shape[:2], 4 * x.shape[2], requires_grad=True)
     flat = x.detach().flatten(0, 1)
 
@@ -90,6 +109,7 @@ def roofline(config: settings.RunConfig, times: int) -> pd.DataFrame:
         def job():
             out = forward(*inputs)
             torch.autograd.grad(out, [i for i in inputs if i.requires_grad], torch.ones_like(out))
+
         return job
 
     def products():
@@ -103,16 +123,26 @@ def roofline(config: settings.RunConfig, times: int) -> pd.DataFrame:
     L = config.model.n_layer
     jobs = {
         f"matrix products of {L} blocks": (products, L),
-        f"attention, {L} times": (both(lambda q, k, v: nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True), q, k, v), L),
+        f"attention, {L} times": (
+            both(lambda q, k, v: nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True), q, k, v),
+            L,
+        ),
         f"activation, {L} times": (both(block.mlp.activation, wide), L),
         f"layer norm, {2 * L + 1} times": (both(block.ln_1, x), 2 * L + 1),
         "optimisers": (lambda: [o.step() for o in optimisers], 1),
         "clipping": (lambda: nn.utils.clip_grad_norm_(model.parameters(), 1e9), 1),
         "batch": (lambda: task.sample_batch(1, config.training.batch_size), 1),
-        "whole step": (lambda: training.step(model, optimisers, task.sample_batch(1, config.training.batch_size), config.training, 0), 1),
+        "whole step": (
+            lambda: training.step(
+                model, optimisers, task.sample_batch(1, config.training.batch_size), config.training, 0
+            ),
+            1,
+        ),
     }
     seconds = alternate({name: job for name, (job, _) in jobs.items()}, times)
-    rows = pd.DataFrame([{"part": name, "ms": 1e3 * count * statistics.median(seconds[name])} for name, (_, count) in jobs.items()])
+    rows = pd.DataFrame(
+        [{"part": name, "ms": 1e3 * count * statistics.median(seconds[name])} for name, (_, count) in jobs.items()]
+    )
     whole = rows.ms.iloc[-1]
     rest = {"part": "rest (bias and residual sums, reshapes, loss, dispatch)", "ms": 2 * whole - rows.ms.sum()}
     rows = pd.concat([rows.iloc[:-1], pd.DataFrame([rest]), rows.iloc[-1:]])
@@ -122,8 +152,11 @@ def roofline(config: settings.RunConfig, times: int) -> pd.DataFrame:
 def generation(times: int) -> pd.DataFrame:
     """Milliseconds a trace, and the share of the training step for the CPU settings."""
     rows = []
-    for name, config in (("study, frozen library", settings.preset("study-medium")), ("compact, n = 5", settings.preset("fast-1")),
-                         ("compact, n = 3", settings.preset("fast-1", 3))):
+    for name, config in (
+        ("study, frozen library", settings.preset("study-medium")),
+        ("compact, n = 5", settings.preset("fast-1")),
+        ("compact, n = 3", settings.preset("fast-1", 3)),
+    ):
         task, count = Task(config.task, 0), config.training.batch_size
         jobs = {"batch": lambda: task.sample_batch(1, count)}
         if config.setting.startswith("fast"):
@@ -131,8 +164,14 @@ def generation(times: int) -> pd.DataFrame:
             optimisers = training.optimisers(model, config.training)
             jobs["step"] = lambda: training.step(model, optimisers, task.sample_batch(1, count), config.training, 0)
         seconds = {job: statistics.median(each) for job, each in alternate(jobs, times).items()}
-        rows.append({"batches": name, "traces": count, "ms a trace": 1e3 * seconds["batch"] / count,
-                     "share of a step": seconds["batch"] / seconds["step"] if "step" in seconds else float("nan")})
+        rows.append(
+            {
+                "batches": name,
+                "traces": count,
+                "ms a trace": 1e3 * seconds["batch"] / count,
+                "share of a step": seconds["batch"] / seconds["step"] if "step" in seconds else float("nan"),
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -141,11 +180,19 @@ def main() -> None:
     peak = matmul_peak()
     small = settings.preset("fast-1")
     task = TaskConfig.study(library=None)
-    large = settings.RunConfig(task, GPTConfig.size("medium", task.columns, task.dimension, 320, activation="silu"),
-                               TrainingConfig("adamw", 1e-4), small.evaluation)
+    large = settings.RunConfig(
+        task,
+        GPTConfig.size("medium", task.columns, task.dimension, 320, activation="silu"),
+        TrainingConfig("adamw", 1e-4),
+        small.evaluation,
+    )
     show = lambda table: print(table.to_string(index=False, float_format="{:.3g}".format), end="\n\n")
     print(f"one thread; product of two 1024 x 1024 matrices: {peak / 1e9:.0f} GFLOP/s\n")
-    show(pd.DataFrame([steps("12 layers x 128 x 250 rows", large, 7, peak), steps("3 layers x 64 x 96 rows", small, 60, peak)]))
+    show(
+        pd.DataFrame(
+            [steps("12 layers x 128 x 250 rows", large, 7, peak), steps("3 layers x 64 x 96 rows", small, 60, peak)]
+        )
+    )
     for config, times in ((large, 3), (small, 30)):
         show(roofline(config, times))
     show(generation(10))

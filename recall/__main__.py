@@ -1,4 +1,6 @@
-"""Command line: python -m recall train | sweep | evaluate | distance | ways | probe | cues | degradation | ratios | as-if | circuits | dissect | language | runs | claims | presets | interventions."""
+"""Command line: python -m recall train | sweep | evaluate | distance | ways | probe | cues | degradation | ratios |
+as-if | circuits | dissect | language | runs | claims | presets | interventions.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import asif, charts, circuits, claims, corruptions, cues, degradation, factors, findings, interventions, probes, progress, pruning, runs, settings, summary, sweep, training, ways
+from recall import figures, interventions, measures, progress, runs, settings, sweep, sweeps, training
+from recall.circuits import corruptions, graph, pruning
 from recall.evaluation import table
-from recall.language import lexicon, pretrain, results, revisions
+from recall.language import charts, lexicon, pretrain, results, revisions
 from recall.language.prompts import PromptConfig
 from recall.needle import needle_prompts
+from recall.prose import claims
+from recall.studies import claims as studies_claims
+from recall.studies.abilities import tables
+from recall.studies.weights import findings
+from recall.studies.when import by_heart, degradation, factors
+from recall.studies.which_way import as_if, cues, edits, ways
 from recall.task import check
 
 
@@ -48,9 +57,11 @@ def parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
 
     many = commands.add_parser("sweep", help="train what is missing of a list of runs; goes on after a kill")
-    many.add_argument("NAME", help=f"{', '.join(sweep.named())}, or a Python file with configs()")
+    many.add_argument("NAME", help=f"{', '.join(sweeps.named())}, or a Python file with configs()")
     many.add_argument("--out", type=Path, default=Path("_runs"), help="folder of run folders (default: _runs)")
-    many.add_argument("--keep", type=Path, help="folder for copies of finished runs without weights; what is there is not run again")
+    many.add_argument(
+        "--keep", type=Path, help="folder for copies of finished runs without weights; what is there is not run again"
+    )
     many.add_argument("--workers", type=int, default=os.cpu_count(), help="one-thread processes (default: all cores)")
     many.add_argument("--scheduler", help="address of a Dask scheduler whose workers see --out")
     many.add_argument("--device", default="cpu", help="of every worker, such as cuda (default: cpu)")
@@ -73,23 +84,39 @@ def parser() -> argparse.ArgumentParser:
     distance.set_defaults(run=_distance)
 
     used = commands.add_parser("ways", help="which of four ways to predict is in use over training, into data/tables")
-    used.add_argument("FOLDER", type=Path, nargs="+", help="run folders: all of their checkpoints, else their published weights")
+    used.add_argument(
+        "FOLDER", type=Path, nargs="+", help="run folders: all of their checkpoints, else their published weights"
+    )
     used.set_defaults(run=_ways)
 
     probe = commands.add_parser("probe", help="every intervention on finished runs, into data/tables")
     probe.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
     probe.set_defaults(run=_probe)
 
-    cue = commands.add_parser("cues", help="finished runs whose training made norms, labels or states less certain, into data/tables")
-    cue.add_argument("RUN", nargs="+", help="names of committed runs, or run folders: each table takes those that it is about")
-    cue.add_argument("--tables", nargs="+", choices=cues.TABLES, default=list(cues.TABLES), help=f"of {', '.join(cues.TABLES)} (default: all)")
+    cue = commands.add_parser(
+        "cues", help="finished runs whose training made norms, labels or states less certain, into data/tables"
+    )
+    cue.add_argument(
+        "RUN", nargs="+", help="names of committed runs, or run folders: each table takes those that it is about"
+    )
+    cue.add_argument(
+        "--tables",
+        nargs="+",
+        choices=cues.TABLES,
+        default=list(cues.TABLES),
+        help=f"of {', '.join(cues.TABLES)} (default: all)",
+    )
     cue.set_defaults(run=_cues)
 
-    degrade = commands.add_parser("degradation", help="why 2-after-query gets worse with more systems, on finished runs, into data/tables")
+    degrade = commands.add_parser(
+        "degradation", help="why 2-after-query gets worse with more systems, on finished runs, into data/tables"
+    )
     degrade.add_argument("RUN", nargs="+", help="names of committed runs, or run folders with weights")
     degrade.set_defaults(run=_degradation)
 
-    heart = commands.add_parser("library", help="runs trained on a frozen library, on its systems and on others, into data/tables")
+    heart = commands.add_parser(
+        "library", help="runs trained on a frozen library, on its systems and on others, into data/tables"
+    )
     heart.add_argument("RUN", nargs="+", help="run folders")
     heart.set_defaults(run=_library)
 
@@ -103,29 +130,49 @@ def parser() -> argparse.ArgumentParser:
 
     circuit = commands.add_parser("circuits", help="what each edge inside a finished model does for one prediction")
     circuit.add_argument("RUN", help="name of a committed run, or a run folder")
-    circuit.add_argument("--task", default="1-after", help="the prediction: 1-after, 2-after, ... the query (default: 1-after)")
-    circuit.add_argument("--corruption", default=corruptions.DEFAULT,
-                         help=f"{', '.join(corruptions.CORRUPTIONS)} (default: {corruptions.DEFAULT})")
+    circuit.add_argument(
+        "--task", default="1-after", help="the prediction: 1-after, 2-after, ... the query (default: 1-after)"
+    )
+    circuit.add_argument(
+        "--corruption",
+        default=corruptions.DEFAULT,
+        help=f"{', '.join(corruptions.CORRUPTIONS)} (default: {corruptions.DEFAULT})",
+    )
     circuit.add_argument("--method", default="exact", help=f"{', '.join(METHODS)} (default: exact)")
     circuit.add_argument("--edges", type=int, help="with --method pruned, how many to keep (default: a third)")
-    circuit.add_argument("--steps", type=int, help=f"with --method pruned, of training (default: {pruning.PruningConfig.steps})")
+    circuit.add_argument(
+        "--steps", type=int, help=f"with --method pruned, of training (default: {pruning.PruningConfig.steps})"
+    )
     circuit.add_argument("--systems", type=int, default=2, help="N, systems in the prompt")
     circuit.add_argument("--needle", type=int, default=0, help="haystack segment queried; 0 is the farthest")
     circuit.add_argument("--haystacks", type=int, default=64)
     circuit.add_argument("--traces", type=int, default=16)
     circuit.add_argument("--seed", type=int, default=1, help="of the prompts, and of pruning")
     circuit.set_defaults(run=_circuits)
-    words = commands.add_parser("language", help="first against second token of a translation, over a language model's checkpoints")
+    words = commands.add_parser(
+        "language", help="first against second token of a translation, over a language model's checkpoints"
+    )
     source = words.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", help="name on the hub, or a folder of folders, one per revision")
     source.add_argument("--train", choices=pretrain.RECIPES, help="train one here first, into --out")
-    words.add_argument("--revisions", nargs="+", default=["*step*"], help="names or patterns (default: all with a step)")
+    words.add_argument(
+        "--revisions", nargs="+", default=["*step*"], help="names or patterns (default: all with a step)"
+    )
     words.add_argument("--at-most", type=int, help="of those, so many at about equal ratios of steps")
     words.add_argument("--out", type=Path, required=True, help="folder of scores and tables; goes on after a kill")
-    words.add_argument("--pairs", type=Path, help="CSV file: source, a column per task (default: the model folder's lexicon.csv, "
-                                                  "else data/reference/words.csv)")
-    for field, value, about in (("tasks", None, "N, tasks in a prompt (default: as many as the documents of --train hold, else 4)"), ("shots", 2, "examples of each"), ("prompts", 256, "how many"),
-                                ("needle", 0, "task queried; 0 is the farthest"), ("seed", 0, "of the prompts, and of --train")):
+    words.add_argument(
+        "--pairs",
+        type=Path,
+        help="CSV file: source, a column per task (default: the model folder's lexicon.csv, "
+        "else data/reference/words.csv)",
+    )
+    for field, value, about in (
+        ("tasks", None, "N, tasks in a prompt (default: as many as the documents of --train hold, else 4)"),
+        ("shots", 2, "examples of each"),
+        ("prompts", 256, "how many"),
+        ("needle", 0, "task queried; 0 is the farthest"),
+        ("seed", 0, "of the prompts, and of --train"),
+    ):
         words.add_argument(f"--{field}", type=int, default=value, help=about)
     words.add_argument("--shown", action="store_true", help="the query's source stands among every task's examples")
     words.add_argument("--kind", default="known", help="of pairs, as in the CSV file: known or context")
@@ -133,12 +180,23 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--device", default="cpu")
     words.add_argument("--keep", type=Path, help="folder for a copy of the tables, such as data/language")
     words.add_argument("--dtype", default="float32", help=", ".join(revisions.DTYPES))
-    words.add_argument("--forget", action="store_true", help="take each revision out of the hub's cache once it is scored")
+    words.add_argument(
+        "--forget", action="store_true", help="take each revision out of the hub's cache once it is scored"
+    )
     words.set_defaults(run=_language)
 
-    taken = commands.add_parser("dissect", help="finished models taken apart for chapter 7, into data/tables: up to ten minutes a model and part")
+    taken = commands.add_parser(
+        "dissect",
+        help="finished models taken apart for chapter 7, into data/tables: up to ten minutes a model and part",
+    )
     taken.add_argument("RUN", nargs="+", help="names of committed runs, or run folders")
-    taken.add_argument("--parts", nargs="+", choices=findings.PARTS, default=["circuits"], help=f"of {', '.join(findings.PARTS)} (default: circuits)")
+    taken.add_argument(
+        "--parts",
+        nargs="+",
+        choices=findings.PARTS,
+        default=["circuits"],
+        help=f"of {', '.join(findings.PARTS)} (default: circuits)",
+    )
     taken.set_defaults(run=_dissect)
 
     for name, run, about in (
@@ -154,7 +212,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _train(options):
-    given = {f: getattr(options, f) for f in ("dimension", "labels", "seed", "steps") if getattr(options, f) is not None}
+    given = {
+        f: getattr(options, f) for f in ("dimension", "labels", "seed", "steps") if getattr(options, f) is not None
+    }
     if options.preset:
         config = settings.preset(options.preset, **given)
     else:
@@ -164,21 +224,37 @@ def _train(options):
             config = settings.from_json(json.loads(options.config.read_text()))
         except json.JSONDecodeError as error:
             raise ValueError(f"config must be a JSON file: {options.config}: {error}") from error
-    run = training.train(config, options.out, device=options.device, threads=options.threads, bf16=options.bf16,
-                         compile=options.compile, report=progress.on_terminal())
-    show(options, summary.describe(run), lambda row: pd.DataFrame(summary.flat(row).items(), columns=["", row["name"]]))
+    run = training.train(
+        config,
+        options.out,
+        device=options.device,
+        threads=options.threads,
+        bf16=options.bf16,
+        compile=options.compile,
+        report=progress.on_terminal(),
+    )
+    show(
+        options, measures.describe(run), lambda row: pd.DataFrame(measures.flat(row).items(), columns=["", row["name"]])
+    )
 
 
 def _sweep(options):
-    configs = sweep.load(options.NAME)
+    configs = sweeps.load(options.NAME)
     if options.table and not options.table.parent.is_dir():
         raise ValueError(f"table must be a file in a folder that exists, not {options.table}")
     print(sweep.cost(configs, options.out, options.keep), file=sys.stderr)
     if options.cost:
         return
-    finished, failed = sweep.run(configs, options.out, keep=options.keep, workers=options.workers, scheduler=options.scheduler,
-                                 device=options.device, report=progress.of_sweep())
-    rows = sweep.table(finished)
+    finished, failed = sweep.run(
+        configs,
+        options.out,
+        keep=options.keep,
+        workers=options.workers,
+        scheduler=options.scheduler,
+        device=options.device,
+        report=progress.of_sweep(),
+    )
+    rows = measures.lines(finished)
     if options.table:
         runs.write_csv(options.table, rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
@@ -190,17 +266,23 @@ def _sweep(options):
 def _evaluate(options):
     run = runs.opened(options.RUN)
     config = settings.from_json(run.config)
-    prompts = needle_prompts(config.task, options.systems, haystacks=options.haystacks, traces=options.traces,
-                             needle=options.needle, seed=options.seed)
+    prompts = needle_prompts(
+        config.task,
+        options.systems,
+        haystacks=options.haystacks,
+        traces=options.traces,
+        needle=options.needle,
+        seed=options.seed,
+    )
     rows = table(training.trained_model(run).predict, prompts, config.task, options.intervention)
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
 def _probe(options):
     chosen = [runs.opened(name) for name in options.RUN]
-    rows = probes.probe(chosen)
+    rows = edits.probe(chosen)
     runs.write_table("interventions", rows)
-    runs.write_table("norm_gaps", probes.norm_gaps(chosen))
+    runs.write_table("norm_gaps", edits.norm_gaps(chosen))
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
@@ -225,7 +307,7 @@ def _degradation(options):
 
 
 def _library(options):
-    rows = probes.library([runs.opened(name) for name in options.RUN])
+    rows = by_heart.library([runs.opened(name) for name in options.RUN])
     runs.write_table("library", rows)
 
 
@@ -238,16 +320,21 @@ def _ratios(options):
 
 def _as_if(options):
     chosen = [runs.opened(name) for name in options.RUN]
-    check("RUN", any(run.config["task"]["family"] == "haar" for run in chosen), "one run of the haar family at least", options.RUN)
-    runs.write_table("label_shares", asif.shares(chosen))
-    runs.write_table("beaten", asif.beaten([run for run in chosen if run.config["task"]["family"] == "haar"]))
-    rows = asif.distances(chosen)
+    check(
+        "RUN",
+        any(run.config["task"]["family"] == "haar" for run in chosen),
+        "one run of the haar family at least",
+        options.RUN,
+    )
+    runs.write_table("label_shares", as_if.shares(chosen))
+    runs.write_table("beaten", as_if.beaten([run for run in chosen if run.config["task"]["family"] == "haar"]))
+    rows = as_if.distances(chosen)
     runs.write_table("as_if", rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
 def _distance(options):
-    rows = pd.concat([training.needle_distance(folder) for folder in options.FOLDER])
+    rows = pd.concat([tables.needle_distance(folder) for folder in options.FOLDER])
     runs.write_table("distance", rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
 
@@ -266,12 +353,21 @@ def _circuits(options):
         check(field, value is None or options.method == "pruned", "left out but with --method pruned", value)
     run = runs.opened(options.RUN)
     task, model = settings.from_json(run.config).task, training.trained_model(run)
-    prompts = needle_prompts(task, options.systems, haystacks=options.haystacks, traces=options.traces,
-                             needle=options.needle, seed=options.seed)
+    prompts = needle_prompts(
+        task,
+        options.systems,
+        haystacks=options.haystacks,
+        traces=options.traces,
+        needle=options.needle,
+        seed=options.seed,
+    )
     pair = corruptions.corrupted_pair(prompts, task, options.task, options.corruption)
     edges = METHODS[options.method](model, pair, options)[["writer", "reader", "effect"]]
-    show(options, dict(task=options.task, corruption=options.corruption, method=options.method, edges=edges.to_dict("records")),
-         lambda row: pd.DataFrame(row["edges"]).sort_values("effect", key=abs, ascending=False, kind="stable").head(20))
+    show(
+        options,
+        dict(task=options.task, corruption=options.corruption, method=options.method, edges=edges.to_dict("records")),
+        lambda row: pd.DataFrame(row["edges"]).sort_values("effect", key=abs, ascending=False, kind="stable").head(20),
+    )
 
 
 def _dissect(options):
@@ -284,16 +380,18 @@ def _dissect(options):
 
 
 def _pruned(model, pair, options):
-    graph = circuits.Graph.of(model)
+    edges = graph.Graph.of(model)
     given = {field: getattr(options, field) for field in ("edges", "steps") if getattr(options, field) is not None}
-    config = pruning.PruningConfig(**{"edges": int(graph.carrying.sum()) // 3, "seed": options.seed, **given})
+    config = pruning.PruningConfig(**{"edges": int(edges.carrying.sum()) // 3, "seed": options.seed, **given})
     circuit, gates = pruning.prune(model, pair, config)
-    return graph.table(effect=circuit * gates)
+    return edges.table(effect=circuit * gates)
 
 
-METHODS = {  # what `effect` is: share of the prediction lost without the edge; its integrated gradient; its gate, 0 outside the circuit
-    "exact": lambda model, pair, options: circuits.exact(circuits.Patcher(model, pair)).rename(columns={"noising": "effect"}),
-    "attribution": lambda model, pair, options: circuits.attribution(circuits.Patcher(model, pair)),
+# what `effect` is: share of the prediction lost without the edge; its integrated gradient; its gate, 0 outside the
+# circuit
+METHODS = {
+    "exact": lambda model, pair, options: graph.exact(graph.Patcher(model, pair)).rename(columns={"noising": "effect"}),
+    "attribution": lambda model, pair, options: graph.attribution(graph.Patcher(model, pair)),
     "pruned": _pruned,
 }
 
@@ -305,7 +403,9 @@ def _language(options):
         tasks = options.tasks or recipe.tasks
     else:
         tasks = options.tasks or 4
-    config = PromptConfig(tasks, options.shots, options.needle, options.shown, options.kind, options.prompts, options.seed)
+    config = PromptConfig(
+        tasks, options.shots, options.needle, options.shown, options.kind, options.prompts, options.seed
+    )
     if options.train:
         names = pretrain.train(pairs, recipe, options.out, options.seed, progress.of_steps(recipe.steps))
         model, at = str(options.out), names
@@ -315,11 +415,20 @@ def _language(options):
         own = Path(model) / "lexicon.csv"
         at = revisions.choose(model, options.revisions, options.at_most)
         pairs = lexicon.read(options.pairs or (own if own.is_file() else runs.DATA / "reference" / "words.csv"))
-    found, dates = revisions.run(model, at, pairs, config, options.out, device=options.device, dtype=options.dtype,
-                                 forget=options.forget, report=tell)
+    found, dates = revisions.run(
+        model,
+        at,
+        pairs,
+        config,
+        options.out,
+        device=options.device,
+        dtype=options.dtype,
+        forget=options.forget,
+        report=tell,
+    )
     name = f"{options.train}-{options.seed}" if options.train else Path(options.model).name
     found = found[found.pairs == "all"].assign(words=name, seed=options.seed)
-    runs.write_atomically(options.out / "gains.svg", charts.picture(charts.language_gains(found)))
+    runs.write_atomically(options.out / "gains.svg", figures.picture(charts.language_gains(found)))
     if options.keep:
         source = f"--train {options.train} --seed {options.seed}" if options.train else f"--model {options.model}"
         results.keep(options.out, options.keep / name, f"python -m recall language {source} --out {name}")
@@ -327,27 +436,48 @@ def _language(options):
 
 
 def _runs(options):
-    show(options, [summary.describe(run) for run in runs.load_all()],
-         lambda rows: pd.DataFrame([summary.flat(row) for row in rows]).dropna(axis=1, how="all"))
+    show(
+        options,
+        [measures.describe(run) for run in runs.load_all()],
+        lambda rows: pd.DataFrame([measures.flat(row) for row in rows]).dropna(axis=1, how="all"),
+    )
 
 
 def _claims(options):
-    show(options, claims.table(runs.load_all(claims.ATLAS), circuits=runs.table("circuits"), language=results.both_gaps()),
-         lambda rows: pd.DataFrame(rows)[["id", "status", "evidence"]])
+    show(
+        options,
+        claims.table(
+            runs.load_all(studies_claims.ATLAS), circuits=runs.table("circuits"), language=results.both_gaps()
+        ),
+        lambda rows: pd.DataFrame(rows)[["id", "status", "evidence"]],
+    )
 
 
 def _presets(options):
     rows = [
-        dict(name=name, parameters=training.parameter_count(settings.preset(name)), minutes=preset.minutes,
-             memory_mb=preset.memory_mb, about=preset.about)
+        dict(
+            name=name,
+            parameters=training.parameter_count(settings.preset(name)),
+            minutes=preset.minutes,
+            memory_mb=preset.memory_mb,
+            about=preset.about,
+        )
         for name, preset in settings.PRESETS.items()
     ]
     show(options, rows, pd.DataFrame)
 
 
 def _interventions(options):
-    rows = [dict(name=each.name, question=each.question, label=each.label, observation=each.observation, applies_to=each.applies_to)
-            for each in interventions.INTERVENTIONS.values()]
+    rows = [
+        dict(
+            name=each.name,
+            question=each.question,
+            label=each.label,
+            observation=each.observation,
+            applies_to=each.applies_to,
+        )
+        for each in interventions.INTERVENTIONS.values()
+    ]
     show(options, rows, pd.DataFrame)
 
 

@@ -56,14 +56,16 @@ def event_errors(predictions: Tensor, prompts: Prompts, config: TaskConfig) -> d
     squared = (predictions - prompts.targets).square().sum(-1)  # [B, T]
     count = {"query": query_payload(config), "initial": min(query_payload(config), haystack_payload(config))}
     first = {"query": prompts.query_row, "initial": prompts.initial_row}
-    return {event: squared[:, first[event] : first[event] + count[event]].T.reshape(-1, *prompts.shape) for event in count}
+    return {
+        event: squared[:, first[event] : first[event] + count[event]].T.reshape(-1, *prompts.shape) for event in count
+    }
 
 
 def identification_score(mean_error: float, family: str, systems: int) -> float:
     """s = (E_blind - E)/(E_blind - E_ideal) with E_ideal = 0: 0 for the label-blind average, 1 for ideal recall.
 
-    nan at N = 1, where there is nothing to identify, and for families without Haar maps, whose E_blind has no closed form.
-    """
+    nan at N = 1, where there is nothing to identify, and for families without Haar maps, whose E_blind has no closed
+    form."""
     if family not in HAAR or systems == 1:
         return math.nan
     blind = blind_error(systems)
@@ -74,13 +76,11 @@ def label_index(predictions: Tensor, prompts: Prompts) -> list[dict[str, float]]
     """Which system a misdirected query's predictions follow, for k = 1..K.
 
     Least squares, pooled over prompts, of the predictions on the next state of the *observed* system and of the
-    system the *label* names.  At k = 1 the latter is that system's own next state, U_L x_L.  From k = 2 on there are two
-    readings of it: `label_map`, its map applied to the state just observed (U_L y), and `label_state`, its own
-    trajectory going on unseen (U_L^k x_L).  label_index = label weights / all weights: 0 = observation-led,
-    1 = label-led; nan where the predictions follow neither (weights below 0.1 in sum).
-    Needs a family whose state is observed; nan too where the two systems' predictions coincide (identity maps) or the
-    model's are not finite.
-    """
+    system the *label* names.  At k = 1 the latter is that system's own next state, U_L x_L.  From k = 2 on there are
+    two readings of it: `label_map`, its map applied to the state just observed (U_L y), and `label_state`, its own
+    trajectory going on unseen (U_L^k x_L).  label_index = label weights / all weights: 0 = observation-led, 1 =
+    label-led; nan where the predictions follow neither (weights below 0.1 in sum). Needs a family whose state is
+    observed; nan too where the two systems' predictions coincide (identity maps) or the model's are not finite."""
     K = prompts.targets.shape[1] - prompts.query_row
     named = prompts.segments.system[:, named_segment(prompts)]
     resumed = int(prompts.segments.first[0, -1])
@@ -107,8 +107,10 @@ def label_index(predictions: Tensor, prompts: Prompts) -> list[dict[str, float]]
 
 
 def next_states(prompts: Prompts) -> Tensor:
-    """[B, K, N, n] what each system of the haystack would do next, for k = 1..K, in double precision: at k = 1 its own next state,
-    from k = 2 its map applied to the state just observed.  Needs a family whose state is observed."""
+    """[B, K, N, n] what each system of the haystack would do next, for k = 1..K, in double precision: at k = 1 its
+    own next state, from k = 2 its map applied to the state just observed.  Needs a family whose state is
+    observed.
+    """
     s, N, K = prompts.segments, prompts.count, prompts.targets.shape[1] - prompts.query_row
     A = prompts.systems.A[s.system[:, :N]].double()  # [B, N, n, n]
     first = _going_on(prompts)[:, :, :1]  # [B, N, 1, n]
@@ -119,20 +121,24 @@ def next_states(prompts: Prompts) -> Tensor:
 def _going_on(prompts: Prompts) -> Tensor:
     """[B, N, K, n] every system of the haystack going on unseen, U^k x."""
     s, N, K = prompts.segments, prompts.count, prompts.targets.shape[1] - prompts.query_row
-    return prompts.observations[s.system[:, :N].unsqueeze(-1), (s.first + s.length)[:, :N, None] + torch.arange(K)].double()
+    return prompts.observations[
+        s.system[:, :N].unsqueeze(-1), (s.first + s.length)[:, :N, None] + torch.arange(K)
+    ].double()
 
 
 def pointing(predictions: Tensor, prompts: Prompts, ridge: float = 1e-6) -> Tensor:
-    """[K, N] where the answers point: weight of what each system of the haystack would do next (`next_states`), for k = 1..K.
+    """[K, N] where the answers point: weight of what each system of the haystack would do next (`next_states`), for
+    k = 1..K.
 
-    Least squares, pooled over prompts, of the predictions on every system's next state.  The label's system may also go on
-    unseen (U^k x): that counts as its own.  ridge: per prompt, shares out what columns have in common.
-    """
+    Least squares, pooled over prompts, of the predictions on every system's next state.  The label's system may also
+    go on unseen (U^k x): that counts as its own.  ridge: per prompt, shares out what columns have in common."""
     return pointed(predictions, prompts, ridge)[0]
 
 
 def pointed(predictions: Tensor, prompts: Prompts, ridge: float = 1e-6) -> tuple[Tensor, Tensor]:
-    """`pointing`, and [K] the share of the predictions' squared norm that its regression explains (nan of predictions that are all 0)."""
+    """`pointing`, and [K] the share of the predictions' squared norm that its regression explains (nan of
+    predictions that are all 0).
+    """
     N, would, own = prompts.count, next_states(prompts), _going_on(prompts)
     named = prompts.segments.label[:, :N] == prompts.segments.label[:, -1:]  # [B, N]
     weights, explained = [], []
@@ -157,11 +163,24 @@ def table(predict: Predict, prompts: Prompts, config: TaskConfig, condition: str
     for event, errors in event_errors(predictions, prompts, config).items():
         for k, error in enumerate(errors, start=1):
             medians = error.double().median(-1).values if error.shape[-1] % 2 else error.double().quantile(0.5, -1)
-            q25, q50, q75 = medians.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64, device=medians.device)).tolist()
+            q25, q50, q75 = medians.quantile(
+                torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64, device=medians.device)
+            ).tolist()
             mean = error.double().mean().item()
             score = identification_score(mean, config.family, prompts.count) if event == "query" else math.nan
-            rows.append(dict(systems=prompts.count, condition=condition, event=event, k=k, mean=mean, median=q50,
-                             q25=q25, q75=q75, score=score))
+            rows.append(
+                dict(
+                    systems=prompts.count,
+                    condition=condition,
+                    event=event,
+                    k=k,
+                    mean=mean,
+                    median=q50,
+                    q25=q25,
+                    q75=q75,
+                    score=score,
+                )
+            )
     frame = pd.DataFrame(rows)
     if condition == "misdirected" and prompts.systems.C is None:
         follows = pd.DataFrame(label_index(predictions, prompts)).assign(event="query")
@@ -215,14 +234,14 @@ NEVER = (math.nan, math.nan, math.nan)
 def emergence(curve: pd.DataFrame, column: str = "score", threshold: float = THRESHOLD, window: int = 3) -> Emergence:
     """First evaluation from which `column` stays on the good side of `threshold` to the end of the run.
 
-    curve: rows of one event, k, N and condition with `examples`, in order.  `score` must stay at or above the threshold;
-    `mean` and `median` must stay below it.  The date is interpolated between the two evaluations, linearly in the
-    column and in the logarithm of examples (in examples where the first of the two is the untrained model).
+    curve: rows of one event, k, N and condition with `examples`, in order.  `score` must stay at or above the
+    threshold; `mean` and `median` must stay below it.  The date is interpolated between the two evaluations,
+    linearly in the column and in the logarithm of examples (in examples where the first of the two is the untrained
+    model).
 
     window: the rule is applied to the running median of that many evaluations, because at a constant learning rate a
-    single evaluation now and then falls on a spike of the loss that is gone at the next; 1 lets no evaluation fall back.
-    The first evaluation stands for itself, the last for the last `window`.
-    """
+    single evaluation now and then falls on a spike of the loss that is gone at the next; 1 lets no evaluation fall
+    back. The first evaluation stands for itself, the last for the last `window`."""
     examples = curve["examples"].to_numpy(float)
     value = smooth(curve[column], window).to_numpy(float) - threshold
     value = value if column == "score" else -value

@@ -1,9 +1,9 @@
-"""Named edits of a needle prompt.  Each is pure: it changes the symbolic records, the systems or both, and lays the tokens
-out anew, so that what is predicted stays what comes next.
+"""Named edits of a needle prompt.  Each is pure: it changes the symbolic records, the systems or both, and lays the
+tokens out anew, so that what is predicted stays what comes next.
 
-Two ways to know the query's system, and what they say of every edit: by *label*, the system that carried the query's label,
-and by *observation*, the system whose next state was just seen.  An edit sets one against the other, takes one away, or
-leaves both and changes what should not matter.
+Two ways to know the query's system, and what they say of every edit: by *label*, the system that carried the query's
+label, and by *observation*, the system whose next state was just seen.  An edit sets one against the other, takes
+one away, or leaves both and changes what should not matter.
 
                           the label is that of       what is shown is            tells apart
     plain                 the needle                 the needle going on
@@ -21,7 +21,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from recall import systems as dynamics
+from recall import systems
 from recall.needle import Prompts
 from recall.systems import Systems
 from recall.task import TaskConfig, check, edit, stream
@@ -33,7 +33,8 @@ HALF = 0.5  # of the way
 
 @dataclass(frozen=True)
 class Intervention:
-    """question: what the edit asks, in one line.  label, observation: what predicting by the one or the other would show, by k.
+    """question: what the edit asks, in one line.  label, observation: what predicting by the one or the other would
+    show, by k.
 
     applies_to: the prompts it needs.  apply: the pure edit; ValueError where it cannot be made.
     """
@@ -49,9 +50,6 @@ class Intervention:
 def named_segment(prompts: Prompts) -> int:
     """The haystack segment whose label a misdirected query shows: the next one in the cycle (facts 4.2)."""
     return (prompts.needle + 1) % prompts.count
-
-
-# --- which label --------------------------------------------------------------------------------------------------------
 
 
 def _plain(prompts, config):
@@ -98,19 +96,25 @@ def _no_close(prompts, config):
 
 def _no_labels(prompts, config):
     """The nearest segment and the query become one: two label rows fewer."""
-    check("needle", prompts.needle == prompts.count - 1, f"the nearest segment ({prompts.count - 1}): only that one can go on without labels", prompts.needle)
+    check(
+        "needle",
+        prompts.needle == prompts.count - 1,
+        f"the nearest segment ({prompts.count - 1}): only that one can go on without labels",
+        prompts.needle,
+    )
     merged = {name: value[:, :-1].clone() for name, value in vars(prompts.segments).items()}
     merged["length"][:, -1] += prompts.segments.length[:, -1]
     shorter = replace(prompts, tokens=prompts.tokens[:, :-2], query_row=prompts.query_row - 2)
     return edit(shorter, config, **merged)
 
 
-# --- which system -------------------------------------------------------------------------------------------------------
-
-
 def _new_system(prompts, config):
-    generator = stream("evaluation", 0, len(prompts.tokens), prompts.count, prompts.needle, 1, device=prompts.tokens.device)
-    return _show(prompts, config, dynamics.draw(config.family, len(prompts.tokens), config.dimension, generator), generator)
+    generator = stream(
+        "evaluation", 0, len(prompts.tokens), prompts.count, prompts.needle, 1, device=prompts.tokens.device
+    )
+    return _show(
+        prompts, config, systems.draw(config.family, len(prompts.tokens), config.dimension, generator), generator
+    )
 
 
 def _restart(prompts, config):
@@ -127,15 +131,14 @@ def _norm_swap(prompts, config):
 
 
 def _halfway(prompts, config):
-    """The first resumed state lies half way between the needle's next state and that of the next system in the cycle."""
+    """The first resumed state lies half way between the needle's next state and that of the next system in the
+    cycle.
+    """
     _several(prompts), _arcs(config)
     s, other = prompts.segments, named_segment(prompts)
     own = prompts.observations[s.system[:, -1], s.first[:, -1]]
     theirs = prompts.observations[s.system[:, other], s.first[:, other] + s.length[:, other]]
     return _show(prompts, config, replace(_at(prompts, prompts.systems, -1), x0=between(own, theirs, HALF)))
-
-
-# --- what the systems are -----------------------------------------------------------------------------------------------
 
 
 def synchronised(prompts: Prompts, config: TaskConfig, share: float = 1.0) -> Prompts:
@@ -149,7 +152,7 @@ def synchronised(prompts: Prompts, config: TaskConfig, share: float = 1.0) -> Pr
         if i != prompts.needle:
             time = s.first[:, i] + s.length[:, i]
             state = between(prompts.observations[s.system[:, i], time], common, share)
-            x0[s.system[:, i]] = dynamics.before(prompts.systems.A[s.system[:, i]], state, int(time[0]))
+            x0[s.system[:, i]] = systems.before(prompts.systems.A[s.system[:, i]], state, int(time[0]))
     return _again(prompts, config, replace(prompts.systems, x0=x0))
 
 
@@ -169,8 +172,10 @@ def _opposite(prompts, config):
 
 
 def similar(prompts: Prompts, config: TaskConfig, share: float = HALF) -> Prompts:
-    """The map of the next system in the cycle becomes the orthogonal one nearest to share * needle's + (1 - share) * its own
-    (half way by distance where both turn the same way; a rotation and a reflection have no way between them)."""
+    """The map of the next system in the cycle becomes the orthogonal one nearest to share * needle's + (1 - share) *
+    its own (half way by distance where both turn the same way; a rotation and a reflection have no way between
+    them).
+    """
     check("share", 0 <= share <= 1, "0 to 1", share)
 
     def mixed(needle, own):
@@ -184,11 +189,8 @@ def _late_start(prompts, config):
     """Every system is shown from as late as the plain query ends: no state of the plain prompt is repeated."""
     _isometry(config)
     late = int((prompts.segments.first[:, -1] + prompts.segments.length[:, -1])[0])
-    longer = dynamics.rollout(prompts.systems, late + prompts.observations.shape[1])
+    longer = systems.rollout(prompts.systems, late + prompts.observations.shape[1])
     return edit(replace(prompts, observations=longer), config, first=prompts.segments.first + late)
-
-
-# --- how ----------------------------------------------------------------------------------------------------------------
 
 
 def between(a: Tensor, b: Tensor, share: float) -> Tensor:
@@ -211,7 +213,12 @@ def _isometry(config):
 
 def _arcs(config):
     _isometry(config)
-    check("dimension", config.dimension >= 2, "at least 2 for this intervention: on a line there is no way between opposites", config.dimension)
+    check(
+        "dimension",
+        config.dimension >= 2,
+        "at least 2 for this intervention: on a line there is no way between opposites",
+        config.dimension,
+    )
 
 
 def _label(prompts, config, query: Tensor):
@@ -223,8 +230,15 @@ def _label(prompts, config, query: Tensor):
 
 def unused(prompts, config) -> Tensor:
     """[B] a label that the prompt does not hold: the next one after the needle's."""
-    check("labels", config.labels > prompts.count, f"more than systems ({prompts.count}): every label is used", config.labels)
-    order = (prompts.segments.label[:, -1:] + torch.arange(1, config.labels, device=prompts.tokens.device)) % config.labels
+    check(
+        "labels",
+        config.labels > prompts.count,
+        f"more than systems ({prompts.count}): every label is used",
+        config.labels,
+    )
+    order = (
+        prompts.segments.label[:, -1:] + torch.arange(1, config.labels, device=prompts.tokens.device)
+    ) % config.labels
     used = (order.unsqueeze(2) == prompts.segments.label.unsqueeze(1)).any(2)  # [B, L - 1]
     return order.gather(1, used.long().argmin(1, keepdim=True)).squeeze(1)
 
@@ -235,8 +249,13 @@ def _insert_empty(prompts, config, label: Tensor):
     put = lambda column, value: torch.cat([column[:, :-1], value.unsqueeze(1), column[:, -1:]], 1)
     start = put(s.start, s.start[:, -1])
     start[:, -1] += 2
-    columns = dict(system=put(s.system, s.system[:, -1]), label=put(s.label, label), start=start,
-                   length=put(s.length, torch.zeros_like(s.length[:, -1])), first=put(s.first, s.first[:, -1]))
+    columns = dict(
+        system=put(s.system, s.system[:, -1]),
+        label=put(s.label, label),
+        start=start,
+        length=put(s.length, torch.zeros_like(s.length[:, -1])),
+        first=put(s.first, s.first[:, -1]),
+    )
     room = torch.zeros_like(prompts.tokens[:, :2])
     longer = replace(prompts, tokens=torch.cat([prompts.tokens, room], 1), query_row=prompts.query_row + 2)
     return edit(longer, config, **columns)
@@ -245,7 +264,9 @@ def _insert_empty(prompts, config, label: Tensor):
 def _at(prompts, systems: Systems, segment: int) -> Systems:
     """The B systems of one segment."""
     index = prompts.segments.system[:, segment]
-    return replace(systems, **{name: value[index] for name, value in vars(systems).items() if isinstance(value, Tensor)})
+    return replace(
+        systems, **{name: value[index] for name, value in vars(systems).items() if isinstance(value, Tensor)}
+    )
 
 
 def _show(prompts, config, shown: Systems, generator=None):
@@ -255,14 +276,23 @@ def _show(prompts, config, shown: Systems, generator=None):
     system, first = s.system.clone(), s.first.clone()
     system[:, -1] = len(prompts.observations) + torch.arange(B, device=system.device)
     first[:, -1] = 0
-    both = {name: torch.cat([value, getattr(shown, name)]) for name, value in vars(prompts.systems).items() if isinstance(value, Tensor)}
-    observations = torch.cat([prompts.observations, dynamics.rollout(shown, steps, generator)])
-    return edit(replace(prompts, observations=observations, systems=replace(prompts.systems, **both)), config, system=system, first=first)
+    both = {
+        name: torch.cat([value, getattr(shown, name)])
+        for name, value in vars(prompts.systems).items()
+        if isinstance(value, Tensor)
+    }
+    observations = torch.cat([prompts.observations, systems.rollout(shown, steps, generator)])
+    return edit(
+        replace(prompts, observations=observations, systems=replace(prompts.systems, **both)),
+        config,
+        system=system,
+        first=first,
+    )
 
 
 def _again(prompts, config, systems: Systems):
     """The same records with other systems in their places."""
-    observations = dynamics.rollout(systems, prompts.observations.shape[1])
+    observations = systems.rollout(systems, prompts.observations.shape[1])
     return edit(replace(prompts, systems=systems, observations=observations), config)
 
 
@@ -281,38 +311,148 @@ MOVED = "families haar, rotations and identity"
 INTERVENTIONS = {
     each.name: each
     for each in (
-        Intervention("plain", "Does the model recall the labelled system and go on?", "exact at every k", EXACT, ANY, _plain),
-        Intervention("misdirected", "The query shows another seen system's label, then the needle's own states: does label or state steer?",
-                     WRONG, EXACT, TWO, _misdirected),
-        Intervention("unseen-label", "The query shows a label that the prompt does not hold, then the needle's states: is a known label needed?",
-                     "as a new system", EXACT, SPARE, _unseen_label),
-        Intervention("new-system", "A new system comes under the needle's label: does the label override what is seen?",
-                     "the needle's states at every k", "as a new system", ANY, _new_system),
-        Intervention("restart", "A new system under a new label: does the model begin afresh in the middle of a prompt?",
-                     "as a new system", "as a new system", SPARE, _restart),
-        Intervention("one-label", "All segments show the needle's label: what is left without names?", "one of the candidates, or their mixture",
-                     "exact from k = 2, for who tells systems apart without names", TWO, _one_label),
-        Intervention("louder-label", "The query's label has twice its amplitude: does a heavier label steer more?", SAME, SAME, ANY, _louder_label),
-        Intervention("repeated-label", "The query's label opens and closes once more before the query: does a second showing help?", SAME, SAME, ANY, _repeated_label),
-        Intervention("broken-adjacency", "An empty segment of another label stands before the query: is recall of the nearest segment only a habit of close and open?",
-                     SAME, SAME, TWO, _broken_adjacency),
+        Intervention(
+            "plain", "Does the model recall the labelled system and go on?", "exact at every k", EXACT, ANY, _plain
+        ),
+        Intervention(
+            "misdirected",
+            "The query shows another seen system's label, then the needle's own states: does label or state steer?",
+            WRONG,
+            EXACT,
+            TWO,
+            _misdirected,
+        ),
+        Intervention(
+            "unseen-label",
+            "The query shows a label that the prompt does not hold, then the needle's states: is a known label needed?",
+            "as a new system",
+            EXACT,
+            SPARE,
+            _unseen_label,
+        ),
+        Intervention(
+            "new-system",
+            "A new system comes under the needle's label: does the label override what is seen?",
+            "the needle's states at every k",
+            "as a new system",
+            ANY,
+            _new_system,
+        ),
+        Intervention(
+            "restart",
+            "A new system under a new label: does the model begin afresh in the middle of a prompt?",
+            "as a new system",
+            "as a new system",
+            SPARE,
+            _restart,
+        ),
+        Intervention(
+            "one-label",
+            "All segments show the needle's label: what is left without names?",
+            "one of the candidates, or their mixture",
+            "exact from k = 2, for who tells systems apart without names",
+            TWO,
+            _one_label,
+        ),
+        Intervention(
+            "louder-label",
+            "The query's label has twice its amplitude: does a heavier label steer more?",
+            SAME,
+            SAME,
+            ANY,
+            _louder_label,
+        ),
+        Intervention(
+            "repeated-label",
+            "The query's label opens and closes once more before the query: does a second showing help?",
+            SAME,
+            SAME,
+            ANY,
+            _repeated_label,
+        ),
+        Intervention(
+            "broken-adjacency",
+            "An empty segment of another label stands before the query: is recall of the nearest segment only a "
+            "habit of close and open?",
+            SAME,
+            SAME,
+            TWO,
+            _broken_adjacency,
+        ),
         Intervention("no-close", "The last close label is missing: is it needed?", SAME, SAME, ANY, _no_close),
-        Intervention("no-labels", "The nearest segment just goes on, without labels: what do labels cost?", "exact at every k", "exact at every k",
-                     "prompts whose needle is the nearest segment", _no_labels),
-        Intervention("norm-swap", "The query's states get the norm of another system: does the norm pick the needle?",
-                     "the needle's map; off by the length at k = 1", "as a new system; the other system's states, if matched by norm", f"{TWO}; {MOVED}", _norm_swap),
-        Intervention("halfway", "The first resumed state lies half way to where another system would be, in direction and norm: which map is applied to it?",
-                     "the needle's map; half way off at k = 1", "as a new system; a mixture, if matched softly", f"{TWO}; {MOVED}", _halfway),
-        Intervention("synchronised", "All systems would come to the same next state: what is left when the first observation singles out none?",
-                     "exact at every k", "candidates' mixture at k = 2, exact from k = 3", f"{TWO}; {MOVED}", synchronised),
-        Intervention("half-synchronised", "All next states are moved half way to the needle's: does 2-after-query dissolve gradually?",
-                     "exact at every k", f"{EXACT} but for near ties", f"{TWO}; {MOVED}", lambda prompts, config: synchronised(prompts, config, HALF)),
-        Intervention("equal-norm", "All states have the needle's norm: how much of the matching was by norm?", SAME, EXACT, MOVED, _equal_norm),
-        Intervention("opposite", "Another system's map is the needle's, negated: are maps told apart that span the same directions?",
-                     SAME, EXACT, f"{TWO}; {MOVED}", _opposite),
-        Intervention("similar-maps", "Another system's map lies half way to the needle's: is the needle confused with its like?",
-                     SAME, EXACT, f"{TWO}; {MOVED}", similar),
-        Intervention("late-start", "Every system is shown from a later time: does the time at which a system started matter?", SAME, SAME, MOVED, _late_start),
+        Intervention(
+            "no-labels",
+            "The nearest segment just goes on, without labels: what do labels cost?",
+            "exact at every k",
+            "exact at every k",
+            "prompts whose needle is the nearest segment",
+            _no_labels,
+        ),
+        Intervention(
+            "norm-swap",
+            "The query's states get the norm of another system: does the norm pick the needle?",
+            "the needle's map; off by the length at k = 1",
+            "as a new system; the other system's states, if matched by norm",
+            f"{TWO}; {MOVED}",
+            _norm_swap,
+        ),
+        Intervention(
+            "halfway",
+            "The first resumed state lies half way to where another system would be, in direction and norm: which "
+            "map is applied to it?",
+            "the needle's map; half way off at k = 1",
+            "as a new system; a mixture, if matched softly",
+            f"{TWO}; {MOVED}",
+            _halfway,
+        ),
+        Intervention(
+            "synchronised",
+            "All systems would come to the same next state: what is left when the first observation singles out none?",
+            "exact at every k",
+            "candidates' mixture at k = 2, exact from k = 3",
+            f"{TWO}; {MOVED}",
+            synchronised,
+        ),
+        Intervention(
+            "half-synchronised",
+            "All next states are moved half way to the needle's: does 2-after-query dissolve gradually?",
+            "exact at every k",
+            f"{EXACT} but for near ties",
+            f"{TWO}; {MOVED}",
+            lambda prompts, config: synchronised(prompts, config, HALF),
+        ),
+        Intervention(
+            "equal-norm",
+            "All states have the needle's norm: how much of the matching was by norm?",
+            SAME,
+            EXACT,
+            MOVED,
+            _equal_norm,
+        ),
+        Intervention(
+            "opposite",
+            "Another system's map is the needle's, negated: are maps told apart that span the same directions?",
+            SAME,
+            EXACT,
+            f"{TWO}; {MOVED}",
+            _opposite,
+        ),
+        Intervention(
+            "similar-maps",
+            "Another system's map lies half way to the needle's: is the needle confused with its like?",
+            SAME,
+            EXACT,
+            f"{TWO}; {MOVED}",
+            similar,
+        ),
+        Intervention(
+            "late-start",
+            "Every system is shown from a later time: does the time at which a system started matter?",
+            SAME,
+            SAME,
+            MOVED,
+            _late_start,
+        ),
     )
 }
 

@@ -38,11 +38,10 @@ SIZES = {
 class GPTConfig:
     """n_in: C, columns read.  n_out: n, the observation predicted.  n_positions: longest sequence of rows.
 
-    initialisation: `gpt2` draws every matrix from N(0, 0.02^2), residual projections divided by sqrt(2 n_layer); `fan_in`
-    draws it from N(0, 1/(3 fan_in)), the variance of PyTorch's default.  The position table has std 0.02 in both.
-    zero_init: start the output projections of attention and MLP at zero, so that every block begins as the identity.
-    positions: `learned`, a table as in GPT-2, or `none` (facts 2.2: the study has such variants too).
-    """
+    initialisation: `gpt2` draws every matrix from N(0, 0.02^2), residual projections divided by sqrt(2 n_layer);
+    `fan_in` draws it from N(0, 1/(3 fan_in)), the variance of PyTorch's default.  The position table has std 0.02 in
+    both. zero_init: start the output projections of attention and MLP at zero, so that every block begins as the
+    identity. positions: `learned`, a table as in GPT-2, or `none` (facts 2.2: the study has such variants too)."""
 
     n_in: int
     n_out: int
@@ -90,8 +89,10 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         B, T, D = x.shape
         # copied: the fused attention is slower on strided heads when another process shares the cache
-        q, k, v = (part.view(B, T, self.n_head, D // self.n_head).transpose(1, 2).contiguous()
-                   for part in self.c_attn(x).split(D, dim=2))
+        q, k, v = (
+            part.view(B, T, self.n_head, D // self.n_head).transpose(1, 2).contiguous()
+            for part in self.c_attn(x).split(D, dim=2)
+        )
         q, k, v = self.hook_q(q), self.hook_k(k), self.hook_v(v)
         if self.explicit:
             scores = q @ k.mT / q.shape[-1] ** 0.5
@@ -182,7 +183,8 @@ class GPT(nn.Module):
 
 @contextmanager
 def hooks(model: GPT, edits: dict[str, Callable[[Tensor], Tensor | None]]):
-    """While open, each named hook point passes its activation to its function; what is returned (if not None) replaces it.
+    """While open, each named hook point passes its activation to its function; what is returned (if not None)
+    replaces it.
 
     Names are module paths such as `h.0.attn.hook_z`; KeyError for an unknown one.
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from recall import systems as dynamics
+from recall import systems
 from recall.task import Batch, Segments, TaskConfig, check, lay_out, resume_times, stream
 
 
@@ -21,10 +21,9 @@ from recall.task import Batch, Segments, TaskConfig, check, lay_out, resume_time
 class Prompts(Batch):
     """A batch of needle prompts, haystack-major: prompt h * traces + t is trace t of haystack h.
 
-    Every trace of a haystack has the same N systems, other first states and other labels.
-    count: N, the number of systems.  needle: haystack segment whose system is queried.  query_row / initial_row: row of the
-    open label (of what precedes the query's first observation, where an intervention took that label away).
-    """
+    Every trace of a haystack has the same N systems, other first states and other labels. count: N, the number of
+    systems.  needle: haystack segment whose system is queried.  query_row / initial_row: row of the open label (of
+    what precedes the query's first observation, where an intervention took that label away)."""
 
     shape: tuple[int, int]  # (haystacks, traces)
     count: int
@@ -57,15 +56,15 @@ def needle_prompts(
     needle: int = 0,
     seed: int = 0,
     device="cpu",
-    drawn: dynamics.Systems | None = None,
+    drawn: systems.Systems | None = None,
     own_states: bool = False,
 ) -> Prompts:
     """haystacks * traces prompts of N = `systems` systems; the needle is segment `needle` (0 = farthest).
 
     Protocol: facts section 4.1 (there 50 haystacks of 1000 traces, neighbouring haystacks sharing systems; here
-    every haystack draws its own).  Systems come from the evaluation stream: no training batch contains them.
-    drawn: haystacks * N systems to take instead, haystack-major.  own_states: every trace starts from their own first states.
-    """
+    every haystack draws its own).  Systems come from the evaluation stream: no training batch contains them. drawn:
+    haystacks * N systems to take instead, haystack-major.  own_states: every trace starts from their own first
+    states."""
     check("systems", 1 <= systems <= config.labels, f"1 to labels ({config.labels})", systems)
     check("needle", 0 <= needle < systems, f"0 to systems - 1 ({systems - 1})", needle)
     check("haystacks", haystacks >= 1, "at least 1", haystacks)
@@ -73,12 +72,12 @@ def needle_prompts(
     generator = stream("evaluation", seed, systems, needle, device=device)
     B, N = haystacks * traces, systems
     if drawn is None:
-        drawn = dynamics.draw(config.family, haystacks * N, config.dimension, generator)
+        drawn = systems.draw(config.family, haystacks * N, config.dimension, generator)
     check("drawn", len(drawn) == haystacks * N, f"{haystacks * N} systems", len(drawn))
     again = drawn.repeat(traces)  # [haystacks * N * traces]
-    again = again if own_states else dynamics.with_first_states(again, generator)
+    again = again if own_states else systems.with_first_states(again, generator)
     payload, query = haystack_payload(config), query_payload(config)
-    observations = dynamics.rollout(again, payload + query, generator)
+    observations = systems.rollout(again, payload + query, generator)
 
     # system index of (haystack, trace, segment): systems are stored haystack-major, then system, then trace
     h, t = torch.arange(haystacks, device=device), torch.arange(traces, device=device)
@@ -90,5 +89,14 @@ def needle_prompts(
     start = 1 + (payload + 2) * torch.arange(N + 1, device=device).expand(B, N + 1)
     segments = Segments(system, names[:, order], start, length, resume_times(system, length))
     tokens = lay_out(segments, observations, config.labels, prompt_rows(config, N) + 1)
-    return Prompts(tokens, segments, observations, again, (haystacks, traces), N, needle,
-                   query_row=1 + (payload + 2) * N, initial_row=1)
+    return Prompts(
+        tokens,
+        segments,
+        observations,
+        again,
+        (haystacks, traces),
+        N,
+        needle,
+        query_row=1 + (payload + 2) * N,
+        initial_row=1,
+    )

@@ -19,7 +19,8 @@ from recall.systems import stationary_covariance
 from recall.task import Batch, TaskConfig, check
 
 MATCH = 1e-2  # squared distance below which a state is a candidate's next one; noiseless matches are at about 1e-9
-TOLERANCE = 1e-4  # squared distance by which one match is better than another: far above rounding, far below the distance of strangers
+# squared distance by which one match is better than another: far above rounding, far below the distance of strangers
+TOLERANCE = 1e-4
 RTOL = 1e-9  # of S_xx in double precision; its eigenvalues are squared, so 3e-5 of the largest state direction
 
 
@@ -79,7 +80,9 @@ def _fit(s_xx: Tensor, s_yx: Tensor) -> Tensor:
 def _maps(reading: Reading) -> tuple[Tensor, dict[int, Tensor]]:
     """Fitted maps [B, T, n, n], at each observation row that of its own label's system so far; and, per label,
     [B, T] the latest row with an observation of it (-1 before)."""
-    U = torch.zeros(*reading.observation.shape, reading.observation.shape[-1], dtype=torch.double, device=reading.label.device)
+    U = torch.zeros(
+        *reading.observation.shape, reading.observation.shape[-1], dtype=torch.double, device=reading.label.device
+    )
     latest = {}
     for label in reading.label.unique().tolist():
         member = (reading.label == label) & reading.payload
@@ -143,9 +146,8 @@ class Recall(Predictor):
 class LabelBlind(Predictor):
     """Knows every system seen, not which one is on: the average of the N candidates.
 
-    On an open label: the mean of the candidates' next states.  On an observation: of the candidates' maps applied to it.
-    shrunken divides by N + 1 instead of N, which allows for a new system.  Raw, its mean error is (N - 1)/N.
-    """
+    On an open label: the mean of the candidates' next states.  On an observation: of the candidates' maps applied to
+    it. shrunken divides by N + 1 instead of N, which allows for a new system.  Raw, its mean error is (N - 1)/N."""
 
     def __init__(self, config: TaskConfig, shrunken: bool = False):
         super().__init__(config)
@@ -164,13 +166,13 @@ class LabelBlind(Predictor):
 
 
 class Match(Predictor):
-    """Knows every system seen and not the labels at the query, but looks at the states: from k = 2 on it goes on with the
-    systems that explain all observations of the segment so far.
+    """Knows every system seen and not the labels at the query, but looks at the states: from k = 2 on it goes on
+    with the systems that explain all observations of the segment so far.
 
-    On an open label it can only average.  Candidates whose squared errors in the segment sum to less than MATCH are weighted
-    by exp(-sum / (2 TOLERANCE)): one that fits wins, several that fit equally are averaged.  Where none does, the segment is
-    a new system's and the pseudoinverse takes over.  Labels serve it as names of what was seen before, never at the query.
-    """
+    On an open label it can only average.  Candidates whose squared errors in the segment sum to less than MATCH are
+    weighted by exp(-sum / (2 TOLERANCE)): one that fits wins, several that fit equally are averaged.  Where none
+    does, the segment is a new system's and the pseudoinverse takes over.  Labels serve it as names of what was seen
+    before, never at the query."""
 
     def _predict(self, reading):
         U, latest = _maps(reading)
@@ -196,9 +198,8 @@ class Named(Predictor):
     """Knows every system seen and believes the label: goes on with the label's system as it was known when the segment
     opened, whatever is then observed.
 
-    Under a label that is new the segment is a new system's and the pseudoinverse takes over.  With the right label and maps
-    determined by the haystack this is ideal recall.
-    """
+    Under a label that is new the segment is a new system's and the pseudoinverse takes over.  With the right label
+    and maps determined by the haystack this is ideal recall."""
 
     def _predict(self, reading):
         U, latest = _maps(reading)
@@ -213,11 +214,11 @@ class Named(Predictor):
 
 
 class Pool(Predictor):
-    """One map for everything in the context, whoever made it: least squares on all pairs inside segments, applied to the latest state.
+    """One map for everything in the context, whoever made it: least squares on all pairs inside segments, applied to
+    the latest state.
 
-    memory: weight of a pair, by which it falls with every later observation; 1 forgets nothing (pooled regression), less
-    leans to what came last.
-    """
+    memory: weight of a pair, by which it falls with every later observation; 1 forgets nothing (pooled regression),
+    less leans to what came last."""
 
     def __init__(self, config: TaskConfig, memory: float = 1.0):
         super().__init__(config)
@@ -225,29 +226,43 @@ class Pool(Predictor):
         self.memory = memory
 
     def _predict(self, reading):
-        inside = reading.payload & (torch.arange(reading.label.shape[1], device=reading.label.device) > reading.open_row + 1)
+        inside = reading.payload & (
+            torch.arange(reading.label.shape[1], device=reading.label.device) > reading.open_row + 1
+        )
         latest = _latest(reading.payload)
         before = torch.cat([torch.zeros_like(reading.observation[:, :1]), reading.observation[:, :-1]], 1)
-        s_xx, s_yx = torch.zeros(2, *before.shape[:1], before.shape[2], before.shape[2], dtype=before.dtype, device=before.device)
+        s_xx, s_yx = torch.zeros(
+            2, *before.shape[:1], before.shape[2], before.shape[2], dtype=before.dtype, device=before.device
+        )
         answer = torch.zeros_like(before)
         for t in range(before.shape[1]):  # a recursion, since weights of long ago would overflow a running sum
             x, y, on = before[:, t], reading.observation[:, t], inside[:, t, None, None]
-            kept = torch.where(reading.payload[:, t, None, None], torch.as_tensor(self.memory, dtype=before.dtype), torch.ones_like(on, dtype=before.dtype))
-            s_xx, s_yx = kept * s_xx + on * x.unsqueeze(-1) * x.unsqueeze(-2), kept * s_yx + on * y.unsqueeze(-1) * x.unsqueeze(-2)
+            kept = torch.where(
+                reading.payload[:, t, None, None],
+                torch.as_tensor(self.memory, dtype=before.dtype),
+                torch.ones_like(on, dtype=before.dtype),
+            )
+            s_xx, s_yx = (
+                kept * s_xx + on * x.unsqueeze(-1) * x.unsqueeze(-2),
+                kept * s_yx + on * y.unsqueeze(-1) * x.unsqueeze(-2),
+            )
             answer[:, t] = _apply(_fit(s_xx, s_yx), _rows(reading.observation, latest[:, t : t + 1])[:, 0])
         return answer * (reading.opens | reading.payload).unsqueeze(-1)
 
 
 class CarryOn(Predictor):
-    """Goes on with the system of the segment before, as if no label had come in between: on an open label its next state, then its map
-    applied to what is observed; in a trace's first segment the pseudoinverse."""
+    """Goes on with the system of the segment before, as if no label had come in between: on an open label its next
+    state, then its map applied to what is observed; in a trace's first segment the pseudoinverse.
+    """
 
     def _predict(self, reading):
         U, _ = _maps(reading)
         start = reading.open_row.clamp(min=0)
         then = _latest(reading.payload).gather(1, start)  # the last state of the segment before
         x = torch.where(reading.payload.unsqueeze(-1), reading.observation, _rows(reading.observation, then))
-        answer = torch.where((then >= 0).unsqueeze(-1), _apply(_rows(U, then), x), Pseudoinverse(self.config)._predict(reading))
+        answer = torch.where(
+            (then >= 0).unsqueeze(-1), _apply(_rows(U, then), x), Pseudoinverse(self.config)._predict(reading)
+        )
         return answer * (reading.opens | reading.payload).unsqueeze(-1)
 
 
@@ -271,8 +286,9 @@ class Kalman:
         segments, lti = self.batch.segments, self.batch.systems
         used = segments.length >= 0
         system = torch.zeros(B, self.config.labels, dtype=torch.long, device=tokens.device)
-        system.scatter_(1, segments.label.where(used, segments.label[:, :1]),
-                        segments.system.where(used, segments.system[:, :1]))  # [B, L]
+        system.scatter_(
+            1, segments.label.where(used, segments.label[:, :1]), segments.system.where(used, segments.system[:, :1])
+        )  # [B, L]
         A, C = lti.A.double()[system], lti.C.double()[system]
         Q = lti.state_noise**2 * torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
         R = torch.diag_embed(lti.observation_noise.double()[system][..., None].expand(*system.shape, C.shape[-2]) ** 2)
@@ -305,8 +321,9 @@ HYPOTHESES = {"by label": Named, "by observation": Match}  # the two ways to kno
 
 
 def pseudoinverse_error(n: int, k: int) -> float:
-    """Expected squared error of the pseudoinverse at k after the first label, Haar maps of dimension n (facts section 3):
-    1 for k <= 2, (n - k + 2)/n for 3 <= k <= n + 1, 0 from k = n + 2."""
+    """Expected squared error of the pseudoinverse at k after the first label, Haar maps of dimension n (facts
+    section 3): 1 for k <= 2, (n - k + 2)/n for 3 <= k <= n + 1, 0 from k = n + 2.
+    """
     return 1.0 if k <= 2 else max(0.0, (n - k + 2) / n)
 
 

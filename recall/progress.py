@@ -59,9 +59,13 @@ def of_sweep() -> Callable[[dict], None]:
     def report(progress):
         nonlocal bar
         if bar is None:  # what was there before does not count for the rate
-            bar = tqdm(initial=progress["step"], total=progress["steps"], smoothing=0.02,
-                       mininterval=1 if sys.stderr.isatty() else 60,
-                       bar_format="{desc} {percentage:3.0f}% of the steps, {elapsed} gone, about {remaining} left")
+            bar = tqdm(
+                initial=progress["step"],
+                total=progress["steps"],
+                smoothing=0.02,
+                mininterval=1 if sys.stderr.isatty() else 60,
+                bar_format="{desc} {percentage:3.0f}% of the steps, {elapsed} gone, about {remaining} left",
+            )
         bar.total = progress["steps"]
         bar.set_description_str(f"{progress['finished']} of {progress['runs']} runs", refresh=False)
         bar.update(progress["step"] - bar.n)

@@ -60,19 +60,27 @@ class Run:
     @property
     def steps(self) -> list[int]:
         """Training steps of which the weights are there, the last one among them."""
-        earlier = [int(path.stem.removeprefix("step-")) for path in (self.folder / "checkpoints").glob("step-*.safetensors")]
+        earlier = [
+            int(path.stem.removeprefix("step-")) for path in (self.folder / "checkpoints").glob("step-*.safetensors")
+        ]
         last = [int(self.history.step.max())] if self.whole else []
         return sorted({*earlier, *last})
 
     def weights(self, step: int | None = None) -> dict[str, Tensor]:
-        """The published (half-precision) weights in single precision, or those of an earlier step; ValueError where they are not there."""
+        """The published (half-precision) weights in single precision, or those of an earlier step; ValueError where
+        they are not there.
+        """
         if step is not None and step != self.history.step.max():
             if step not in self.steps:
                 raise ValueError(f"step must be one of {', '.join(map(str, self.steps))} for {self.name}, not {step!r}")
-            return {name: tensor.float() for name, tensor in load_tensors(checkpoint_path(self.folder, step))[0].items()}
+            return {
+                name: tensor.float() for name, tensor in load_tensors(checkpoint_path(self.folder, step))[0].items()
+            }
         if not self.whole:
-            raise ValueError(f"run must have its weights, but of {self.name} only the tables were kept; to train it again: "
-                             f"python -m recall train --config {self.folder / 'config.json'} --out _runs/{self.name}")
+            raise ValueError(
+                f"run must have its weights, but of {self.name} only the tables were kept; to train it again: "
+                f"python -m recall train --config {self.folder / 'config.json'} --out _runs/{self.name}"
+            )
         return {name: tensor.float() for name, tensor in load_file(self.folder / WEIGHTS).items()}
 
 
@@ -93,7 +101,9 @@ def hash8(config: dict) -> str:
 def run_name(config: dict) -> str:
     """{family}-n{n}-l{labels}-{setting}-s{seed}-{hash8}"""
     task = config["task"]
-    return f"{task['family']}-n{task['dimension']}-l{task['labels']}-{config['setting']}-s{config['seed']}-{hash8(config)}"
+    return (
+        f"{task['family']}-n{task['dimension']}-l{task['labels']}-{config['setting']}-s{config['seed']}-{hash8(config)}"
+    )
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -128,8 +138,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(f"checkpoint must be a readable safetensors file: {path}: {error}") from error
 
 
-def write(folder: Path, config: dict, history: pd.DataFrame, final: pd.DataFrame, weights: dict[str, Tensor],
-          facts: dict) -> Run:
+def write(
+    folder: Path, config: dict, history: pd.DataFrame, final: pd.DataFrame, weights: dict[str, Tensor], facts: dict
+) -> Run:
     """Publish a finished run; the manifest goes last, so that a folder with one is whole."""
     folder = Path(folder)
     write_atomically(folder / "config.json", canonical(config).encode())
@@ -175,13 +186,17 @@ def unfinished(folder: Path) -> Run:
 
 
 def keep(run: Run, root: Path) -> Run:
-    """A copy of a finished run under `root` for its tables alone: without its weights, whose SHA-256 stays in the manifest, and with
-    a history of KEPT_DIGITS digits, which is a quarter smaller."""
+    """A copy of a finished run under `root` for its tables alone: without its weights, whose SHA-256 stays in the
+    manifest, and with a history of KEPT_DIGITS digits, which is a quarter smaller.
+    """
     folder = Path(root) / run.name
     for name in ("config.json", "final.csv"):
         write_atomically(folder / name, (run.folder / name).read_bytes())
     _write_history(folder, run.history, KEPT_DIGITS)
-    manifest = run.manifest | {"left_out": [WEIGHTS], "files": run.manifest["files"] | {"history.csv.gz": _sha256(folder / "history.csv.gz")}}
+    manifest = run.manifest | {
+        "left_out": [WEIGHTS],
+        "files": run.manifest["files"] | {"history.csv.gz": _sha256(folder / "history.csv.gz")},
+    }
     write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
     return open_run(folder)
 
@@ -214,7 +229,9 @@ def load_all(root: Path | None = None) -> list[Run]:
 
 
 def table_path(name: str) -> Path | None:
-    """Where the committed table `name` lies: data/tables/{name}.csv, or .csv.gz for a large one; None if there is none."""
+    """Where the committed table `name` lies: data/tables/{name}.csv, or .csv.gz for a large one; None if there is
+    none.
+    """
     return next((path for path in _table_paths(name) if path.is_file()), None)
 
 

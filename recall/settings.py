@@ -21,12 +21,11 @@ class TrainingConfig:
     """optimiser: `muon` (Muon on the hidden matrices, AdamW on the rest) or `adamw` (on everything).
 
     learning_rate: AdamW's.  muon_rate: Muon's.  warmup: steps of linear warm-up.  decay_from: share of the run after
-    which both rates fall linearly to 0 (1 keeps them constant).  weight_decay: of AdamW.  clip: global gradient norm.
-    evaluate_every: steps between evaluations.  momentum: Muon's.  beta2: AdamW's second.
-    patience: end the run once every ability has been there for that many evaluations in a row (0: train all steps).
-    weight_first, weight_second, weight_later, weight_initial: in the loss, of the observations 1, 2 and more after a query and
-    of those in segments that do not resume; 0 knocks them out.
-    """
+    which both rates fall linearly to 0 (1 keeps them constant).  weight_decay: of AdamW.  clip: global gradient
+    norm. evaluate_every: steps between evaluations.  momentum: Muon's.  beta2: AdamW's second. patience: end the run
+    once every ability has been there for that many evaluations in a row (0: train all steps). weight_first,
+    weight_second, weight_later, weight_initial: in the loss, of the observations 1, 2 and more after a query and of
+    those in segments that do not resume; 0 knocks them out."""
 
     optimiser: str = "muon"
     learning_rate: float = 3e-3
@@ -57,8 +56,12 @@ class TrainingConfig:
         for name in ("momentum", "beta2"):
             check(name, 0 <= getattr(self, name) < 1, "0 to below 1", getattr(self, name))
         for name in ("weight_first", "weight_second", "weight_later", "weight_initial"):
-            check(name, 0 <= getattr(self, name) < math.inf and max(self.weights) > 0,
-                  "at least 0 and finite, one of the four above 0", getattr(self, name))
+            check(
+                name,
+                0 <= getattr(self, name) < math.inf and max(self.weights) > 0,
+                "at least 0 and finite, one of the four above 0",
+                getattr(self, name),
+            )
         check("decay_from", 0 <= self.decay_from <= 1, "0 to 1", self.decay_from)
         check("weight_decay", self.weight_decay >= 0, "at least 0", self.weight_decay)
 
@@ -112,7 +115,9 @@ def to_json(config: RunConfig) -> dict:
         value = getattr(config, each.name)
         if each.metadata.get("later") and value == each.default:
             continue
-        values[each.name] = to_json(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+        values[each.name] = (
+            to_json(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+        )
     return values
 
 
@@ -128,13 +133,22 @@ def from_json(values: dict, cls=RunConfig, where: str = ""):
         if is_dataclass(hint):
             value = from_json(value, hint, f"{where}{name}.")
         elif name == "systems":
-            check(f"{where}{name}", isinstance(value, list) and all(type(v) is int for v in value), "a list of whole numbers", value)
+            check(
+                f"{where}{name}",
+                isinstance(value, list) and all(type(v) is int for v in value),
+                "a list of whole numbers",
+                value,
+            )
             value = tuple(value)
         elif hint is float and type(value) is int:
             value = float(value)
         else:
-            check(f"{where}{name}", isinstance(value, hint) and not (hint is int and type(value) is bool),
-                  f"of type {getattr(hint, '__name__', hint)}", value)
+            check(
+                f"{where}{name}",
+                isinstance(value, hint) and not (hint is int and type(value) is bool),
+                f"of type {getattr(hint, '__name__', hint)}",
+                value,
+            )
         built[name] = value
     missing = [f.name for f in fields(cls) if f.name not in built and f.default is f.default_factory]
     check(f"{where}{missing[0]}" if missing else "config", not missing, "given", None)
@@ -143,8 +157,9 @@ def from_json(values: dict, cls=RunConfig, where: str = ""):
 
 def _compact_run(setting, training, dimension, labels, seed):
     task = TaskConfig.compact(dimension, labels)
-    model = GPTConfig.size("cpu", task.columns, dimension, positions(task), activation="silu",
-                           initialisation="fan_in", zero_init=True)
+    model = GPTConfig.size(
+        "cpu", task.columns, dimension, positions(task), activation="silu", initialisation="fan_in", zero_init=True
+    )
     systems = tuple(N for N in (1, 2, 4, 8) if N <= labels)
     return RunConfig(task, model, training, EvaluationConfig(systems), setting, seed)
 
@@ -155,8 +170,9 @@ def _study_run(size, batch_size, learning_rate, steps):
     def build(dimension, labels, seed):
         task = TaskConfig.study(dimension=dimension, labels=labels, max_systems=labels)
         model = GPTConfig.size(size, task.columns, dimension, max(positions(task), 251))
-        training = TrainingConfig("adamw", learning_rate, batch_size=batch_size, steps=steps, warmup=0,
-                                  weight_decay=0.01, evaluate_every=1000)
+        training = TrainingConfig(
+            "adamw", learning_rate, batch_size=batch_size, steps=steps, warmup=0, weight_decay=0.01, evaluate_every=1000
+        )
         systems = tuple(N for N in (1, 2, 5, 19) if N <= labels)
         return RunConfig(task, model, training, EvaluationConfig(systems), f"study-{size}", seed)
 
@@ -179,15 +195,18 @@ def _muon(labels, **changes):
 
 
 def _adamw0(dimension, labels, seed):
-    """AdamW alone on the same task and model.  Rate: of 1e-3, 3e-3 and 6e-3, the one with the lowest error of 2-after-query
-    at step 1,000 of seed 200 at (3, 4); 3e-3 and 6e-3, followed to step 3,000 there, had not learnt 1-after-query."""
+    """AdamW alone on the same task and model.  Rate: of 1e-3, 3e-3 and 6e-3, the one with the lowest error of
+    2-after-query at step 1,000 of seed 200 at (3, 4); 3e-3 and 6e-3, followed to step 3,000 there, had not learnt
+    1-after-query.
+    """
     training = TrainingConfig("adamw", steps=6000, evaluate_every=200)
     return _compact_run("adamw-0", training, dimension, labels, seed)
 
 
 def _adamw1(dimension, labels, seed):
-    """The first of 13 AdamW options in `recall/sweeps/search.py`, none of which got to look-up within its budget: the smaller
-    rate, by its mean score."""
+    """The first of 13 AdamW options in `recall/sweeps/search.py`, none of which got to look-up within its budget:
+    the smaller rate, by its mean score.
+    """
     training = TrainingConfig("adamw", learning_rate=1e-3, steps=6000, evaluate_every=200)
     return _compact_run("adamw-1", training, dimension, labels, seed)
 
@@ -239,8 +258,9 @@ PRESETS = {
 def preset(name: str, dimension: int | None = None, labels: int | None = None, seed: int = 0, **training) -> RunConfig:
     """A preset's RunConfig; keyword arguments replace fields of its TrainingConfig (the setting is then `custom`)."""
     check("preset", name in PRESETS, f"one of {', '.join(PRESETS)}", name)
-    dimension, labels = (given if given is not None else default
-                         for given, default in zip((dimension, labels), PRESETS[name].defaults))
+    dimension, labels = (
+        given if given is not None else default for given, default in zip((dimension, labels), PRESETS[name].defaults)
+    )
     check("labels", labels >= 2, "at least 2: with one there is nothing to recall", labels)
     config = PRESETS[name].build(dimension, labels, seed)
     if training:

@@ -1,19 +1,16 @@
 """Many runs: the missing ones only, on this machine's cores or on a Dask cluster.
 
 A sweep is a module that has `configs() -> list[RunConfig]`: one of `recall/sweeps/`, or any file.  Every run is
-`training.train` in a folder of its own, so what holds there holds here: a finished run is not run again, a half-finished
-one goes on, and a lock keeps two processes from one folder.  Two sweeps over one `out` therefore share the work.
-"""
+`training.train` in a folder of its own, so what holds there holds here: a finished run is not run again, a
+half-finished one goes on, and a lock keeps two processes from one folder.  Two sweeps over one `out` therefore share
+the work."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import multiprocessing
 import os
-import pkgutil
-import sys
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -23,10 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Iterator
 
-import pandas as pd
 import torch
 
-from recall import costs, runs, summary, sweeps, training
+from recall import runs, training
 from recall.evaluation import Evaluator
 from recall.settings import RunConfig, from_json, to_json
 from recall.task import Task, check
@@ -38,36 +34,11 @@ SCHEDULER_SECONDS = 10  # until a Dask scheduler that does not answer is given u
 BROKEN_POOLS = 3  # workers killed from outside before the sweep gives up
 
 
-def named() -> list[str]:
-    """Names of the sweeps that come with the package."""
-    return sorted(module.name for module in pkgutil.iter_modules(sweeps.__path__))
-
-
-def load(name: str) -> list[RunConfig]:
-    """The runs of a named sweep, or of a Python file; ValueError if it is neither or holds a run twice."""
-    path = Path(name)
-    if name in named():
-        module = importlib.import_module(f"recall.sweeps.{name}")
-    else:
-        check("sweep", path.suffix == ".py" and path.is_file(), f"one of {', '.join(named())}, or a Python file", name)
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise ValueError(f"sweep must be a Python file that runs: {name}: {type(error).__name__}: {error}") from error
-    check("sweep", hasattr(module, "configs"), "a module with configs() -> list[RunConfig]", name)
-    try:
-        configs = [from_json(to_json(config)) for config in module.configs()]  # as a worker will read them
-    except Exception as error:
-        raise ValueError(f"sweep must have configs() -> list[RunConfig]: {name}: {type(error).__name__}: {error}") from error
-    check("sweep", len({config.name for config in configs}) == len(configs) > 0, "a list of different runs", name)
-    return configs
-
-
 @dataclass(frozen=True)
 class Cost:
-    """runs: in the sweep.  missing: not finished in `out`.  seconds: of one core for those, if each goes to its last step."""
+    """runs: in the sweep.  missing: not finished in `out`.  seconds: of one core for those, if each goes to its last
+    step.
+    """
 
     runs: int
     missing: int
@@ -79,8 +50,14 @@ class Cost:
 
 def place(config: RunConfig, out: Path, keep: Path | None = None) -> Path | None:
     """The folder in which a run is finished, in `keep` before `out`; None if it is not."""
-    return next((root / config.name for root in map(Path, filter(None, (keep, out)))
-                 if (root / config.name / "manifest.json").exists()), None)
+    return next(
+        (
+            root / config.name
+            for root in map(Path, filter(None, (keep, out)))
+            if (root / config.name / "manifest.json").exists()
+        ),
+        None,
+    )
 
 
 def cost(configs: list[RunConfig], out: Path, keep: Path | None = None) -> Cost:
@@ -97,7 +74,11 @@ def cost(configs: list[RunConfig], out: Path, keep: Path | None = None) -> Cost:
                 prices[kind] = _price(config)
             step, evaluation = prices[kind]
             left = config.training.steps - done_steps(Path(out) / config.name)
-            last = training.FINAL_HAYSTACKS * training.FINAL_TRACES / (config.evaluation.haystacks * config.evaluation.traces)
+            last = (
+                training.FINAL_HAYSTACKS
+                * training.FINAL_TRACES
+                / (config.evaluation.haystacks * config.evaluation.traces)
+            )
             seconds += left * step + (left / config.training.evaluate_every + last) * evaluation
     finally:
         torch.set_num_threads(before)
@@ -179,14 +160,19 @@ def _executor(workers: int, scheduler: str | None) -> Iterator:
     async def knock() -> None:
         await (await connect(scheduler, timeout=SCHEDULER_SECONDS, **Security().get_connection_args("client"))).close()
 
-    try:  # before a client: one that fails stays half-made, and closed by a later collection it can hold a lock for ever
+    # before a client: one that fails stays half-made, and closed by a later collection it can hold a lock for ever
+    try:
         with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own in this one
             thread.submit(lambda: asyncio.run(knock())).result()
     except (OSError, ValueError) as error:
-        raise ValueError(f"scheduler must be the address of a Dask scheduler that answers, not {scheduler!r}") from error
+        raise ValueError(
+            f"scheduler must be the address of a Dask scheduler that answers, not {scheduler!r}"
+        ) from error
     with Client(scheduler) as client:
         threads = set(client.nthreads().values())
-        check("scheduler", threads == {1}, "a cluster of workers with one thread each (dask worker --nthreads 1)", threads)
+        check(
+            "scheduler", threads == {1}, "a cluster of workers with one thread each (dask worker --nthreads 1)", threads
+        )
         yield client.get_executor(pure=False)
 
 
@@ -223,8 +209,10 @@ def run(
         except BrokenProcessPool as error:  # a worker was killed; what it held can go on
             broken = broken + 1 if len(todo.left) == before else 1
             if broken == BROKEN_POOLS:
-                raise ValueError(f"workers died {BROKEN_POOLS} times before any run was done; the sweep can be started "
-                                 "again to go on (a script needs `if __name__ == \"__main__\":`)") from error
+                raise ValueError(
+                    f"workers died {BROKEN_POOLS} times before any run was done; the sweep can be started "
+                    'again to go on (a script needs `if __name__ == "__main__":`)'
+                ) from error
     for config in configs:
         (out / config.name / "progress.json").unlink(missing_ok=True)
     return [runs.open_run(place(c, out, keep)) for c in configs if c.name not in todo.failed], todo.failed
@@ -279,11 +267,10 @@ class _Todo:
 
     def _progress(self) -> dict:
         took = sum(self.steps.values())
-        return dict(runs=len(self.configs), finished=len(self.steps), failed=len(self.failed),
-                    step=took + sum(done_steps(self.out / name) for name in self.left),
-                    steps=took + sum(config.training.steps for config in self.left.values()))
-
-
-def table(finished: list[runs.Run]) -> pd.DataFrame:
-    """One line per run: what `python -m recall runs` prints, and the prices of `recall.costs`."""
-    return pd.DataFrame([summary.flat(summary.describe(each)) | costs.price(each) for each in finished])
+        return dict(
+            runs=len(self.configs),
+            finished=len(self.steps),
+            failed=len(self.failed),
+            step=took + sum(done_steps(self.out / name) for name in self.left),
+            steps=took + sum(config.training.steps for config in self.left.values()),
+        )

@@ -75,7 +75,9 @@ def _identity(count, n, generator):
 
 
 def _rotations(count, n, generator):
-    """Each of the floor(n/2) coordinate planes is turned by its own uniform angle; an odd last coordinate stands still."""
+    """Each of the floor(n/2) coordinate planes is turned by its own uniform angle; an odd last coordinate stands
+    still.
+    """
     angle = 2 * torch.pi * torch.rand(count, n // 2, generator=generator, device=generator.device)
     A = torch.eye(n, device=generator.device).repeat(count, 1, 1)
     i = 2 * torch.arange(n // 2, device=generator.device)
@@ -159,10 +161,9 @@ def stationary_covariance(A: Tensor, state_noise: float) -> Tensor:
 def rollout(systems: Systems, steps: int, generator: torch.Generator | None = None, state_noise: float = 0.0) -> Tensor:
     """[M, steps, n] observations y[0..steps-1] of each system from its x0.
 
-    Without noise the trajectory is built by doubling, X[k..2k) = A^k X[0..k), which takes log2(steps) products.
-    With noise `generator` supplies it (ValueError if it is missing).
-    state_noise: s, for orthogonal maps: x' = sqrt(1 - s^2) A x + s w, w ~ N(0, I/n), under which N(0, I/n) is stationary.
-    """
+    Without noise the trajectory is built by doubling, X[k..2k) = A^k X[0..k), which takes log2(steps) products. With
+    noise `generator` supplies it (ValueError if it is missing). state_noise: s, for orthogonal maps: x' = sqrt(1 -
+    s^2) A x + s w, w ~ N(0, I/n), under which N(0, I/n) is stationary."""
     if state_noise:
         return _shaken(systems, steps, generator, state_noise)
     if systems.state_noise or systems.observation_noise is not None:

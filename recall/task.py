@@ -93,24 +93,59 @@ class TaskConfig:
         check("labels", 1 <= self.labels <= 256, "1 to 256", self.labels)
         check("max_systems", 1 <= self.max_systems <= self.labels, f"1 to labels ({self.labels})", self.max_systems)
         check("trace_length", 3 <= self.trace_length <= 4096, "3 to 4096", self.trace_length)
-        check("min_payload", 1 <= self.min_payload <= self.max_payload,
-              f"1 to max_payload ({self.max_payload})", self.min_payload)
-        check("max_payload", self.generator == "study" or self.max_payload + 2 <= self.trace_length,
-              f"at most trace_length - 2 ({self.trace_length - 2}): a segment has two label rows", self.max_payload)
-        check("library", self.library is None or self.library >= self.max_systems,
-              f"none or at least max_systems ({self.max_systems})", self.library)
-        check("min_systems", 1 <= self.min_systems <= self.max_systems, f"1 to max_systems ({self.max_systems})", self.min_systems)
-        check("min_systems", self.generator == "compact" or self.min_systems == 1, "1 for the study's generator", self.min_systems)
+        check(
+            "min_payload",
+            1 <= self.min_payload <= self.max_payload,
+            f"1 to max_payload ({self.max_payload})",
+            self.min_payload,
+        )
+        check(
+            "max_payload",
+            self.generator == "study" or self.max_payload + 2 <= self.trace_length,
+            f"at most trace_length - 2 ({self.trace_length - 2}): a segment has two label rows",
+            self.max_payload,
+        )
+        check(
+            "library",
+            self.library is None or self.library >= self.max_systems,
+            f"none or at least max_systems ({self.max_systems})",
+            self.library,
+        )
+        check(
+            "min_systems",
+            1 <= self.min_systems <= self.max_systems,
+            f"1 to max_systems ({self.max_systems})",
+            self.min_systems,
+        )
+        check(
+            "min_systems",
+            self.generator == "compact" or self.min_systems == 1,
+            "1 for the study's generator",
+            self.min_systems,
+        )
         check("label_error", 0 <= self.label_error <= 1, "0 to 1", self.label_error)
         check("state_noise", 0 <= self.state_noise < 1, "0 to below 1", self.state_noise)
-        check("state_noise", self.state_noise == 0 or (self.family == "haar" and self.library is None),
-              "0 but for fresh systems of the haar family", self.state_noise)
+        check(
+            "state_noise",
+            self.state_noise == 0 or (self.family == "haar" and self.library is None),
+            "0 but for fresh systems of the haar family",
+            self.state_noise,
+        )
 
     @classmethod
     def study(cls, **changes) -> TaskConfig:
         """The study's task: 25 labels, 251 rows, a frozen library of 40,000 systems (facts 1.1-1.2)."""
-        return cls(**{"dimension": 5, "labels": 25, "max_systems": 25, "trace_length": 250, "generator": "study",
-                      "library": 40_000, **changes})
+        return cls(
+            **{
+                "dimension": 5,
+                "labels": 25,
+                "max_systems": 25,
+                "trace_length": 250,
+                "generator": "study",
+                "library": 40_000,
+                **changes,
+            }
+        )
 
     @classmethod
     def compact(cls, dimension: int = 5, labels: int = 4, **changes) -> TaskConfig:
@@ -119,8 +154,16 @@ class TaskConfig:
         check("labels", 1 <= labels <= 256, "1 to 256", labels)
         mean_segment = (dimension + 8) / 2 + 2
         rows = max(16 * round((2 * labels + 3) * mean_segment / 16), dimension + 7)
-        return cls(**{"dimension": dimension, "labels": labels, "max_systems": labels, "trace_length": rows,
-                      "max_payload": dimension + 5, **changes})
+        return cls(
+            **{
+                "dimension": dimension,
+                "labels": labels,
+                "max_systems": labels,
+                "trace_length": rows,
+                "max_payload": dimension + 5,
+                **changes,
+            }
+        )
 
     @property
     def columns(self) -> int:
@@ -170,7 +213,7 @@ class Batch:
     @property
     def targets(self) -> Tensor:
         """[B, T, n]: the observation on the next row."""
-        return self.tokens[:, 1:, -self.observations.shape[-1]:]
+        return self.tokens[:, 1:, -self.observations.shape[-1] :]
 
     @property
     def mask(self) -> Tensor:
@@ -180,7 +223,9 @@ class Batch:
     def to(self, device) -> Batch:
         """The same traces on another device; their systems, which no training step reads, stay where they are."""
         segments = Segments(**{name: value.to(device) for name, value in vars(self.segments).items()})
-        return replace(self, tokens=self.tokens.to(device), segments=segments, observations=self.observations.to(device))
+        return replace(
+            self, tokens=self.tokens.to(device), segments=segments, observations=self.observations.to(device)
+        )
 
 
 def lay_out(segments: Segments, observations: Tensor, labels: int, rows: int) -> Tensor:
@@ -198,7 +243,9 @@ def lay_out(segments: Segments, observations: Tensor, labels: int, rows: int) ->
     time = (segments.first.gather(1, s) + at - 1).clamp(0, observations.shape[1] - 1)
 
     tokens = torch.zeros(B, rows, 2 * labels + 2 + n, device=at.device, dtype=observations.dtype)
-    tokens.scatter_(2, (2 * label + close).unsqueeze(-1), ((opens | close) * LABEL_VALUE).to(tokens.dtype).unsqueeze(-1))
+    tokens.scatter_(
+        2, (2 * label + close).unsqueeze(-1), ((opens | close) * LABEL_VALUE).to(tokens.dtype).unsqueeze(-1)
+    )
     tokens[:, 0, 2 * labels] = LABEL_VALUE
     tokens[..., 2 * labels + 1] = payload.to(tokens.dtype)
     tokens[..., -n:] = observations[segments.system.gather(1, s), time] * payload.unsqueeze(-1)
@@ -206,7 +253,9 @@ def lay_out(segments: Segments, observations: Tensor, labels: int, rows: int) ->
 
 
 def _whereabouts(segments: Segments, rows: int) -> tuple[Tensor, Tensor]:
-    """[B, rows] the segment of each row, and how far behind that segment's open label it stands; -1 for the start row."""
+    """[B, rows] the segment of each row, and how far behind that segment's open label it stands; -1 for the start
+    row.
+    """
     row = torch.arange(rows, device=segments.start.device).expand(len(segments.start), rows)
     s = torch.searchsorted(segments.start.contiguous(), row.contiguous(), right=True) - 1
     return s.clamp(min=0), torch.where(s < 0, -1, row - segments.start.gather(1, s.clamp(min=0)))
@@ -267,13 +316,16 @@ class Task:
         label = names.gather(1, slot)
         if config.label_error:
             wrong = torch.rand(label.shape, generator=generator, device=self.device) < config.label_error
-            label = torch.where(wrong, torch.randint(config.labels, label.shape, generator=generator, device=self.device), label)
+            label = torch.where(
+                wrong, torch.randint(config.labels, label.shape, generator=generator, device=self.device), label
+            )
         segments = Segments(system, label, start + 1, length, resume_times(system, length))
         drawn, observations = self._trajectories(int(counts.sum()), segments, split, generator)
         if self.library is not None and split == "train":
             observations = observations[_distinct(len(self.library), counts, generator)]
-        return Batch(lay_out(segments, observations, config.labels, config.trace_length + 1), segments,
-                     observations, drawn)
+        return Batch(
+            lay_out(segments, observations, config.labels, config.trace_length + 1), segments, observations, drawn
+        )
 
     def _trajectories(self, count, segments, split, generator):
         if self.library is not None and split == "train":
@@ -306,16 +358,18 @@ def _study_segments(config, counts, generator):
 def _compact_segments(config, counts, generator):
     T, device = config.trace_length, generator.device
     most = -(-T // (config.min_payload + 2))
-    length = torch.randint(config.min_payload, config.max_payload + 1, (len(counts), most),
-                           generator=generator, device=device)
+    length = torch.randint(
+        config.min_payload, config.max_payload + 1, (len(counts), most), generator=generator, device=device
+    )
     start = (length + 2).cumsum(1) - (length + 2)
     length = torch.where(start < T, length, -2)
     return start.clamp(max=T), length
 
 
 def _without_repeats(slot, length, counts, generator):
-    """[B, S] the same draw, but that a segment whose system was on just before takes one of the others.  Segments with nothing
-    to show do not count."""
+    """[B, S] the same draw, but that a segment whose system was on just before takes one of the others.  Segments
+    with nothing to show do not count.
+    """
     other = 1 + (torch.rand(slot.shape, generator=generator, device=slot.device) * (counts - 1)[:, None]).long()
     slot, before = slot.clone(), torch.full_like(slot[:, 0], -1)
     for s in range(slot.shape[1]):
@@ -345,8 +399,9 @@ def edit(batch: Batch, config: TaskConfig, **columns: Tensor) -> Batch:
 
 
 def statistics(batch: Batch) -> dict[str, float]:
-    """Means per trace: payload segments, distinct systems shown, resumptions, payload rows, and segments with no payload
-    (`empty`: an open and a close label, `lone close`), counted as in facts section 1.2."""
+    """Means per trace: payload segments, distinct systems shown, resumptions, payload rows, and segments with no
+    payload (`empty`: an open and a close label, `lone close`), counted as in facts section 1.2.
+    """
     s = batch.segments
     shown = s.length > 0
     mean = lambda event: event.double().sum(-1).mean().item()
@@ -364,7 +419,9 @@ def symbols(batch: Batch, trace: int = 0) -> str:
     """One trace as text, `start (2 a0 a1 a2 )2 (0 b0 …`: systems get letters in the order they appear."""
     rows, letters = ["start"], {}
     s, end = batch.segments, batch.tokens.shape[1]
-    for system, label, length, first in zip(*(column[trace].tolist() for column in (s.system, s.label, s.length, s.first))):
+    for system, label, length, first in zip(
+        *(column[trace].tolist() for column in (s.system, s.label, s.length, s.first))
+    ):
         if length < -1 or len(rows) >= end:
             continue
         letter = letters.setdefault(system, chr(ord("a") + len(letters)))

@@ -24,9 +24,8 @@ from torch import Tensor
 
 import recall
 from recall import runs
-from recall.evaluation import THRESHOLD, Evaluator, table
+from recall.evaluation import THRESHOLD, Evaluator
 from recall.model import GPT
-from recall.needle import needle_prompts
 from recall.settings import RunConfig, TrainingConfig, from_json, to_json
 from recall.task import Batch, Task, after_query, check, stream
 
@@ -40,7 +39,9 @@ class Busy(ValueError):
 
 
 def loss_of(model: GPT, batch: Batch, weights: tuple[float, ...] = (1, 1, 1, 1)) -> Tensor:
-    """Mean squared error over the rows whose next row is an observation, weighted by what that is: see TrainingConfig.weights."""
+    """Mean squared error over the rows whose next row is an observation, weighted by what that is: see
+    TrainingConfig.weights.
+    """
     squared = (model(batch.inputs) - batch.targets).square().sum(-1)
     weight = batch.mask
     if set(weights) != {1}:
@@ -52,8 +53,11 @@ def optimisers(model: GPT, config: TrainingConfig) -> list[torch.optim.Optimizer
     """Muon for the hidden matrices (every 2-d weight inside the blocks) and AdamW for the rest, or AdamW alone."""
     hidden = [p for p in model.h.parameters() if p.ndim == 2] if config.optimiser == "muon" else []
     rest = [p for p in model.parameters() if not any(p is q for q in hidden)]
-    chosen = [torch.optim.AdamW(rest, lr=config.learning_rate, betas=(0.9, config.beta2),
-                                weight_decay=config.weight_decay, fused=True)]
+    chosen = [
+        torch.optim.AdamW(
+            rest, lr=config.learning_rate, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True
+        )
+    ]
     if hidden:
         chosen.append(torch.optim.Muon(hidden, lr=config.muon_rate, momentum=config.momentum, weight_decay=0.0))
     for optimiser in chosen:
@@ -120,17 +124,20 @@ def train(
     """Train `config` in folder `out`, resuming what is there; a finished run is returned as it is.
 
     A run ends when its steps are done, when its loss has diverged, or when its abilities have stayed for `patience`
-    evaluations: the manifest says which (`ended`: steps, diverged or emerged).
-    threads: torch threads (1 is what committed runs use).  report: called after every step with step, steps, ended,
-    loss, seconds, left and the latest evaluation's errors.  stop_after: leave after that many steps in all, resumable
-    (None is returned).  fresh: forget what is in `out`, if it is this configuration's.
-    Raises ValueError if `out` holds another configuration or cannot be written to, and Busy, which is one, while another
-    process trains there.
-    """
+    evaluations: the manifest says which (`ended`: steps, diverged or emerged). threads: torch threads (1 is what
+    committed runs use).  report: called after every step with step, steps, ended, loss, seconds, left and the latest
+    evaluation's errors.  stop_after: leave after that many steps in all, resumable (None is returned).  fresh:
+    forget what is in `out`, if it is this configuration's. Raises ValueError if `out` holds another configuration or
+    cannot be written to, and Busy, which is one, while another process trains there."""
     out, plain = Path(out), to_json(config)
     if (out / "config.json").exists():
         there = json.loads((out / "config.json").read_text())
-        check("out", there == plain, f"a folder of this configuration ({runs.hash8(plain)})", f"{out} ({runs.hash8(there)})")
+        check(
+            "out",
+            there == plain,
+            f"a folder of this configuration ({runs.hash8(plain)})",
+            f"{out} ({runs.hash8(there)})",
+        )
     if not fresh and (out / "manifest.json").exists():
         run = runs.open_run(out)
         check("out", run.whole, "another folder: in this one only a run's tables are kept", str(out))
@@ -219,7 +226,11 @@ class _State:
         config = self.config.training
         if self._diverged():
             return "diverged"
-        if config.patience and len(self.history) >= config.patience and all(map(_able, self.history[-config.patience:])):
+        if (
+            config.patience
+            and len(self.history) >= config.patience
+            and all(map(_able, self.history[-config.patience :]))
+        ):
             return "emerged"
         return "steps" if self.step >= config.steps else None
 
@@ -227,9 +238,16 @@ class _State:
         latest = self.history[-1]
         after = latest[(latest.event == "query") & (latest.condition == "plain") & (latest.k <= 2)]
         rate = (self.seconds + self.evaluation_seconds) / self.step
-        return dict(step=self.step, steps=self.config.training.steps, ended=self.ended, loss=self.loss, seconds=self.seconds,
-                    left=rate * (self.config.training.steps - self.step), evaluated=int(latest.step.iloc[0]),
-                    errors={(int(r.systems), int(r.k)): float(r["mean"]) for _, r in after.iterrows()})
+        return dict(
+            step=self.step,
+            steps=self.config.training.steps,
+            ended=self.ended,
+            loss=self.loss,
+            seconds=self.seconds,
+            left=rate * (self.config.training.steps - self.step),
+            evaluated=int(latest.step.iloc[0]),
+            errors={(int(r.systems), int(r.k)): float(r["mean"]) for _, r in after.iterrows()},
+        )
 
     def _evaluate(self):
         begun = time.perf_counter()
@@ -245,7 +263,9 @@ class _State:
 
     def _checkpoint(self):
         if self.step in self.keep:
-            runs.save_tensors(runs.checkpoint_path(self.out, self.step), self.model.state_dict(), {"step": str(self.step)})
+            runs.save_tensors(
+                runs.checkpoint_path(self.out, self.step), self.model.state_dict(), {"step": str(self.step)}
+            )
 
     def save(self):
         """Weights, optimiser states, history and clocks in one file."""
@@ -253,7 +273,10 @@ class _State:
         for i, optimiser in enumerate(self.optimisers):
             for j, slot in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{i}.{j}.{name}": torch.as_tensor(value) for name, value in slot.items()}
-        clocks = {name: getattr(self, name) for name in ("how", "step", "seconds", "evaluation_seconds", "start_seconds", "loss")}
+        clocks = {
+            name: getattr(self, name)
+            for name in ("how", "step", "seconds", "evaluation_seconds", "start_seconds", "loss")
+        }
         history = pd.concat(self.history).to_csv(index=False)
         runs.save_tensors(self.out / "resume.safetensors", tensors, {"clocks": json.dumps(clocks), "history": history})
         self.saved = time.perf_counter()
@@ -278,8 +301,9 @@ class _State:
         """Round the weights to half precision, evaluate those on a larger set, write the run folder."""
         published = {name: t.half().float() for name, t in self.model.state_dict().items()}
         model = build_model(self.config, published, self.device)
-        larger = replace(self.config.evaluation, haystacks=FINAL_HAYSTACKS, traces=FINAL_TRACES,
-                         seed=self.config.evaluation.seed + 1)
+        larger = replace(
+            self.config.evaluation, haystacks=FINAL_HAYSTACKS, traces=FINAL_TRACES, seed=self.config.evaluation.seed + 1
+        )
         final = Evaluator(self.config.task, larger)(self._predicts(model))
         facts = dict(
             command=f"python -m recall train --config config.json --out {self.config.name}",
@@ -290,8 +314,12 @@ class _State:
             start_seconds=round(self.start_seconds, 1),
             **self.how,
             processor=_processor(self.device),
-            versions=dict(recall=recall.__version__, python=platform.python_version(), torch=torch.__version__,
-                          numpy=numpy.__version__),
+            versions=dict(
+                recall=recall.__version__,
+                python=platform.python_version(),
+                torch=torch.__version__,
+                numpy=numpy.__version__,
+            ),
         )
         return runs.write(self.out, to_json(self.config), pd.concat(self.history), final, published, facts)
 
@@ -310,27 +338,6 @@ def _processor(device: str) -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def needle_distance(folder: Path, haystacks: int = 16, traces: int = 32) -> pd.DataFrame:
-    """A run's checkpoints on prompts of 2 systems, the needle farthest and nearest: one row per checkpoint, needle and k <= 2.
-
-    Columns run, examples, needle, k, mean, score.  folder: a run folder that still has its checkpoints (they are not
-    committed; training the run again makes them).
-    """
-    config = from_json(json.loads((Path(folder) / "config.json").read_text()))
-    prompts = {name: needle_prompts(config.task, 2, haystacks=haystacks, traces=traces, needle=needle, seed=2)
-               for name, needle in (("farthest", 0), ("nearest", 1))}
-    tables = []
-    for path in sorted((Path(folder) / "checkpoints").glob("step-*.safetensors")):
-        weights, notes = runs.load_tensors(path)
-        model = build_model(config, weights)
-        for name, set_ in prompts.items():
-            rows = table(model.predict, set_, config.task).query("event == 'query' and k <= 2")
-            tables.append(rows.assign(run=config.name, needle=name, examples=int(notes["step"]) * config.training.batch_size))
-    if not tables:
-        raise ValueError(f"checkpoints must be in the run folder: {folder} has none left")
-    return pd.concat(tables)[["run", "examples", "needle", "k", "mean", "score"]]
 
 
 def load_or_train(config: RunConfig, cache: Path, **how) -> runs.Run:

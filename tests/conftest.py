@@ -15,8 +15,15 @@ import torch
 from recall.book.__main__ import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +35,19 @@ def one_thread():
 @pytest.fixture(scope="session")
 def book(tmp_path_factory):
     out = tmp_path_factory.mktemp("book")
-    done = subprocess.run([str(Path(sys.executable).parent / "jupyter-book"), "build", str(ROOT), "-W", "--keep-going", "--path-output", str(out)],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).parent / "jupyter-book"),
+            "build",
+            str(ROOT),
+            "-W",
+            "--keep-going",
+            "--path-output",
+            str(out),
+        ],
+        capture_output=True,
+        text=True,
+    )
     html = out / "_build" / "html"
     assert done.returncode == 0 and (html / "index.html").exists(), done.stdout[-3000:] + done.stderr[-3000:]
     return html
@@ -64,16 +82,24 @@ def visit(chromium, address):
     contexts, problems = [], []
 
     def go(page, width=1280, scheme="light", base=address, fragment=""):
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
+        context = chromium.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+        )
         contexts.append(context)
         tab = context.new_page()
         tab.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
         tab.on("pageerror", lambda e: problems.append(str(e)))
         tab.on("requestfailed", lambda r: problems.append(f"failed: {r.url}"))
-        tab.on("request", lambda r: None if r.url.startswith((base, "data:", "blob:")) else problems.append(f"outside: {r.url}"))
+        tab.on(
+            "request",
+            lambda r: None if r.url.startswith((base, "data:", "blob:")) else problems.append(f"outside: {r.url}"),
+        )
         tab.goto(f"{base}chapters/{page}.html{fragment}")
-        tab.wait_for_function("[...document.querySelectorAll('.recall-canvas')].every(c => c.closest('figure').dataset.state)"
-                              " && [...document.querySelectorAll('.recall-explorer')].every(e => e.querySelector('.recall-trace, .recall-play'))")
+        tab.wait_for_function(
+            "[...document.querySelectorAll('.recall-canvas')].every(c => c.closest('figure').dataset.state)"
+            " && [...document.querySelectorAll('.recall-explorer')].every(e => e.querySelector('.recall-trace, "
+            ".recall-play'))"
+        )
         return tab
 
     yield go

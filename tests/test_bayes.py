@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from recall import predictors, runs
-from recall.bayes import Bayes, gather, weigh
 from recall.interventions import apply
 from recall.needle import needle_prompts
 from recall.settings import from_json
+from recall.studies.which_way.bayes import Bayes, gather, weigh
 from recall.task import Task, TaskConfig
 from recall.training import trained_model
 
@@ -39,7 +39,13 @@ def by_force(batch, b, row, config, noise, label_error, labels, observations):
         if opens[t]:
             order.append(int(label[t]))
     now = [y[t] for t in range(start + 1, row + 1) if payload[t]]
-    fits = lambda xs: sum(((maps @ x - z).square().sum(-1) * (-0.5 / noise**2) - math.log(2 * math.pi * noise**2) for x, z in zip(xs, xs[1:])), torch.zeros(len(maps)).double())
+    fits = lambda xs: sum(
+        (
+            (maps @ x - z).square().sum(-1) * (-0.5 / noise**2) - math.log(2 * math.pi * noise**2)
+            for x, z in zip(xs, xs[1:])
+        ),
+        torch.zeros(len(maps)).double(),
+    )
     m = torch.arange(1, config.max_systems + 1).double()
     past, known = torch.ones_like(m), []
     for each in order:
@@ -65,15 +71,23 @@ def by_force(batch, b, row, config, noise, label_error, labels, observations):
     return total / mass
 
 
-@pytest.mark.parametrize("labels, observations, label_error", [(True, True, 0.0), (False, True, 0.0), (True, False, 0.3), (True, True, 0.3), (False, False, 0.0)])
+@pytest.mark.parametrize(
+    "labels, observations, label_error",
+    [(True, True, 0.0), (False, True, 0.0), (True, False, 0.3), (True, True, 0.3), (False, False, 0.0)],
+)
 def test_posterior_mean_is_that_of_brute_force(labels, observations, label_error):
     batch = Task(CONFIG, seed=4).sample_batch(0, 8)
     found = Bayes(CONFIG, labels, observations, label_error, NOISE).predict(batch.tokens)
     reading, gaps = predictors.read(batch.tokens, CONFIG), []
     for b in range(8):
         for row in range(6, 31):
-            if (reading.opens | reading.payload if observations else reading.opens)[b, row]:  # not heard, a state may contradict: then there is no posterior
-                gaps.append((found[b, row].double() - by_force(batch, b, row, CONFIG, NOISE, label_error, labels, observations)).square().sum())
+            # not heard, a state may contradict: then there is no posterior
+            if (reading.opens | reading.payload if observations else reading.opens)[b, row]:
+                gaps.append(
+                    (found[b, row].double() - by_force(batch, b, row, CONFIG, NOISE, label_error, labels, observations))
+                    .square()
+                    .sum()
+                )
     assert len(gaps) > 30 and torch.stack(gaps).mean().sqrt() < 0.02 and torch.stack(gaps).median().sqrt() < 0.01
 
 
@@ -85,10 +99,14 @@ def test_with_labels_it_is_ideal_recall():
 
 @pytest.mark.parametrize("name", [name for name in runs.names() if "-l4-" in name])
 def test_no_model_beats_it_on_the_training_generator(name):
-    """Mean squared error on fresh traces, differences trace by trace: none below 0 by more than three standard errors."""
+    """Mean squared error on fresh traces, differences trace by trace: none below 0 by more than three standard
+    errors.
+    """
     config = from_json(runs.load(name).config)
     batch = Task(config.task, seed=9_000).sample_batch(0, 128)
-    error = lambda predict: ((predict(batch.inputs) - batch.targets).square().sum(-1) * batch.mask).sum(1) / batch.mask.sum(1)
+    error = lambda predict: (
+        ((predict(batch.inputs) - batch.targets).square().sum(-1) * batch.mask).sum(1) / batch.mask.sum(1)
+    )
     gap = error(trained_model(runs.load(name)).predict) - error(Bayes(config.task).predict)
     assert gap.mean() > -3 * gap.std() / len(gap) ** 0.5 and gap.mean() > 0
 
@@ -100,14 +118,21 @@ def test_without_labels_a_state_tells_who_is_on():
     row = prompts.query_row
     assert torch.allclose(both[0][:, row + 1 :], both[1][:, row + 1 :], atol=1e-3)  # from 2-after on
     weights = weigh(gather(prompts.inputs, config), labels=False)[:, row]
-    # m of 2 to 4 after two systems in two segments: chances (m - 1) / m of that; each seen one is then on with the mean of 1 / m
+    # m of 2 to 4 after two systems in two segments: chances (m - 1) / m of that; each seen one is then on with the mean
+    # of 1 / m
     share = torch.tensor([1 / 2, 2 / 3, 3 / 4]).double()
     seen = ((share / share.sum()) / torch.tensor([2.0, 3.0, 4.0])).sum()
     used = weights[:, :4] > 0
-    assert (used.sum(1) == 2).all() and torch.allclose(weights[:, :4][used], seen) and torch.allclose(weights[:, 4], 1 - 2 * seen)
+    assert (
+        (used.sum(1) == 2).all()
+        and torch.allclose(weights[:, :4][used], seen)
+        and torch.allclose(weights[:, 4], 1 - 2 * seen)
+    )
 
 
-@pytest.mark.parametrize("label_error, noise, leads", [(0.3, 1e-3, "observation"), (0.0, 0.1, "label"), (1e-30, 0.7, "label")])
+@pytest.mark.parametrize(
+    "label_error, noise, leads", [(0.3, 1e-3, "observation"), (0.0, 0.1, "label"), (1e-30, 0.7, "label")]
+)
 def test_conflict_is_decided_by_the_two_errors(label_error, noise, leads):
     config = TaskConfig.compact(dimension=5, labels=4)
     prompts = apply("misdirected", needle_prompts(config, 2, haystacks=4, traces=16), config)
@@ -122,7 +147,8 @@ def test_without_errors_a_conflict_has_probability_zero():
     prompts = apply("misdirected", needle_prompts(config, 2, haystacks=2, traces=8), config)
     evidence = gather(prompts.inputs, config)
     row, b = prompts.query_row + 1, torch.arange(16)
-    assert (evidence.seen[b, row, prompts.segments.label[:, 1]] < -1e3).all()  # the named system could not have shown this state
+    # the named system could not have shown this state
+    assert (evidence.seen[b, row, prompts.segments.label[:, 1]] < -1e3).all()
     assert (evidence.seen[b, row, prompts.segments.label[:, 0]] > 0).all()
 
 

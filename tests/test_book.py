@@ -15,8 +15,15 @@ pytestmark = pytest.mark.browser
 
 def test_build_has_no_warning_and_only_the_pages_need_scripts(book):
     text = {page: (book / "chapters" / f"{page}.html").read_text() for page in PAGES}
-    loads = {page: {name for name in ("vega", "trace", "playground", "guess") if f"recall/{name}.js" in html} for page, html in text.items()}
-    assert loads["01_task"] == {"trace"} and loads["04_two_abilities"] == {"vega", "playground"} and loads["10_claims"] == set()
+    loads = {
+        page: {name for name in ("vega", "trace", "playground", "guess") if f"recall/{name}.js" in html}
+        for page, html in text.items()
+    }
+    assert (
+        loads["01_task"] == {"trace"}
+        and loads["04_two_abilities"] == {"vega", "playground"}
+        and loads["10_claims"] == set()
+    )
     assert loads["09_playground"] == {"playground", "guess"}
     assert not any("thebe" in page.lower().split("<article")[0] and "thebe-core" in page for page in text.values())
 
@@ -26,8 +33,13 @@ def test_build_has_no_warning_and_only_the_pages_need_scripts(book):
 @pytest.mark.parametrize("page", PAGES)
 def test_page_draws(visit, page, width, scheme):
     tab = visit(page, width, scheme)
-    assert tab.evaluate("[...document.querySelectorAll('.recall-figure .recall-canvas')].map(c => c.closest('figure').dataset.state)") == \
-        ["drawn"] * tab.locator(".recall-canvas").count()
+    assert (
+        tab.evaluate(
+            "[...document.querySelectorAll('.recall-figure .recall-canvas')].map(c => "
+            "c.closest('figure').dataset.state)"
+        )
+        == ["drawn"] * tab.locator(".recall-canvas").count()
+    )
     for canvas in tab.locator(".recall-canvas").all():
         assert canvas.locator("svg .mark-line path, svg .mark-symbol path, svg .mark-rect path").count() > 0
         assert len(canvas.get_attribute("aria-label")) > 30
@@ -87,8 +99,9 @@ REDRAWN = """async () => {
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_control_redraws_at_once(visit, page):
-    """Every control through all its values, one after the other without a rest: the next picture but one is there within 100 ms (the quickest of three
-    times, as other tests may share the cores), on a telephone's width too."""
+    """Every control through all its values, one after the other without a rest: the next picture but one is there
+    within 100 ms (the quickest of three times, as other tests may share the cores), on a telephone's width too.
+    """
     for width in (1280, 390):
         tab = visit(page, width)
         tries = [tab.evaluate(REDRAWN) for _ in range(3)]
@@ -101,26 +114,40 @@ def test_threshold_moves_dates(visit):
     figure = tab.locator(".recall-figure:has(input[type=range])").first
     slider, words = figure.locator("input[type=range]"), set()
     for value in (0.2, 0.35, 0.5, 0.65, 0.8, 0.9):
-        slider.evaluate("(input, value) => { input.value = value; input.dispatchEvent(new Event('input', { bubbles: true })); }", value)
+        slider.evaluate(
+            "(input, value) => { input.value = value; input.dispatchEvent(new Event('input', { bubbles: true })); }",
+            value,
+        )
         tab.wait_for_timeout(100)
         words.add(figure.locator("svg").text_content().split("Going on first:")[0])
     assert len(words) > 4
 
 
 def test_tables_of_sentences_are_read_row_by_row_on_a_telephone(visit):
-    """No cell of the page of claims is narrower than half the screen there, and each says what column it is of; on a wide screen it is a table."""
+    """No cell of the page of claims is narrower than half the screen there, and each says what column it is of; on a
+    wide screen it is a table.
+    """
     look = """() => [...document.querySelectorAll('.recall-rows td')].map(cell => [cell.clientWidth, getComputedStyle(cell).display,
         getComputedStyle(cell, '::before').content, cell.dataset.label, cell.closest('table').querySelectorAll('th')[cell.cellIndex].textContent])"""
     narrow, wide = visit("10_claims", 390).evaluate(look), visit("10_claims").evaluate(look)
-    assert len(narrow) > 60 and {display for _, display, *_ in narrow} == {"block"} and min(width for width, *_ in narrow) > 195
-    assert all(label == name for *_, label, name in narrow) and sum(before not in ("none", "normal") for _, _, before, *_ in narrow) > 40
+    assert (
+        len(narrow) > 60
+        and {display for _, display, *_ in narrow} == {"block"}
+        and min(width for width, *_ in narrow) > 195
+    )
+    assert (
+        all(label == name for *_, label, name in narrow)
+        and sum(before not in ("none", "normal") for _, _, before, *_ in narrow) > 40
+    )
     assert {(display, before) for _, display, before, *_ in wide} <= {("table-cell", "none"), ("table-cell", "normal")}
 
 
 def test_controls_of_one_name_move_together(visit):
     tab = visit("04_two_abilities")
-    chosen = lambda: tab.evaluate("""[...document.querySelectorAll('.vega-bind')].filter(b => b.textContent.includes('dimension'))
+    chosen = lambda: (
+        tab.evaluate("""[...document.querySelectorAll('.vega-bind')].filter(b => b.textContent.includes('dimension'))
         .map(b => b.querySelector('select').selectedOptions[0].textContent)""")
+    )
     assert len(chosen()) >= 3 and len(set(chosen())) == 1
     before = chosen()[0]
     other = next(v for v in ("2", "3") if v != before)
@@ -144,7 +171,8 @@ def on_screen(tab):
 
 def slide(tab, name, value):
     tab.locator(f".recall-trace input[name={name}]").evaluate(
-        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input', { bubbles: true })); }", value)
+        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input', { bubbles: true })); }", value
+    )
     tab.wait_for_timeout(50)
 
 
@@ -176,7 +204,13 @@ def test_explorer_agrees_with_the_library(visit):
     """Tokens that the page drew equal those that recall lays out from the same records; its maps are orthogonal."""
     tab = visit("01_task")
     for dimension, labels, low, high in [(2, 1, 1, 1), (2, 3, 3, 7), (5, 8, 3, 10), (8, 4, 2, 15), (3, 2, 1, 4)]:
-        for name, value in (("max_payload", high), ("min_payload", low), ("max_payload", high), ("dimension", dimension), ("labels", labels)):
+        for name, value in (
+            ("max_payload", high),
+            ("min_payload", low),
+            ("max_payload", high),
+            ("dimension", dimension),
+            ("labels", labels),
+        ):
             slide(tab, name, value)
         trace = on_screen(tab)
         field = lambda key: torch.tensor([[segment[key] for segment in trace["segments"]]])

@@ -10,15 +10,27 @@ import nbformat
 import pandas as pd
 import pytest
 
-from recall import answers, asif, claims, costs, cues, degradation, dissect, factors, findings, knockouts, probes, runs, study, summary, sweep, training, verdicts, ways
+from recall import measures, runs, training
 from recall.book.__main__ import chapters, execute, main
-from recall.book.figure import table_html
 from recall.evaluation import EvaluationConfig
 from recall.explorer import page
+from recall.figures import table_html
 from recall.interventions import INTERVENTIONS
 from recall.language import pretrain, results
 from recall.language.prompts import CONDITIONS
+from recall.prose import answers, as_if, verdicts
+from recall.prose import claims as prose_claims
+from recall.prose import cues as prose_cues
+from recall.prose import degradation as prose_degradation
+from recall.prose import tables as prose_tables
+from recall.prose import ways as prose_ways
 from recall.settings import preset, vary
+from recall.studies import claims
+from recall.studies.abilities import costs, tables
+from recall.studies.weights import dissect, findings
+from recall.studies.when import degradation, factors, knockouts, published, timing
+from recall.studies.which_way import as_if as which_way_as_if
+from recall.studies.which_way import cues, edits, ways
 
 CHANGED = {
     "index": dict(dimension=3, labels=4, systems=4),
@@ -46,8 +58,12 @@ def outputs(notebook, kind):
 
 def embedded(notebook, css):
     """Every JSON that the page's script will read from elements of a class."""
-    return [json.loads(found) for html in outputs(notebook, "text/html") if f'class="{css}"' in html
-            for found in re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)]
+    return [
+        json.loads(found)
+        for html in outputs(notebook, "text/html")
+        if f'class="{css}"' in html
+        for found in re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)
+    ]
 
 
 def rows(spec):
@@ -96,7 +112,9 @@ def test_runs_with_changed_parameters(executed, name):
 def test_task_chapter_draws_what_was_asked(executed):
     (state,) = embedded(executed("01_task"), "recall-explorer")
     assert (state["dimension"], state["labels"], state["seed"]) == (3, 2, 9)
-    text = next(o.text for cell in executed("01_task").cells for o in cell.get("outputs", []) if o.output_type == "stream")
+    text = next(
+        o.text for cell in executed("01_task").cells for o in cell.get("outputs", []) if o.output_type == "stream"
+    )
     assert set(re.findall(r"\((\d)", text)) <= {"0", "1"} and text.startswith("start")
 
 
@@ -137,7 +155,9 @@ def test_committed_chapter_shows_every_committed_run():
     notebook = nbformat.read(SOURCES["04_two_abilities"], 4)
     tables = [html for html in outputs(notebook, "text/html") if "<table" in html]
     assert any(html.count("<tr") == len(runs.names()) + 1 for html in tables)
-    text = max((data for data in embedded(notebook, "recall-figure")[0]["datasets"].values() if isinstance(data, str)), key=len)
+    text = max(
+        (data for data in embedded(notebook, "recall-figure")[0]["datasets"].values() if isinstance(data, str)), key=len
+    )
     assert len(pd.read_csv(StringIO(text)).groupby(["dimension", "labels", "setting", "seed"])) == len(runs.names())
 
 
@@ -146,12 +166,12 @@ def test_committed_sentences_and_tables_are_those_of_the_committed_runs():
     notebook = nbformat.read(SOURCES["04_two_abilities"], 4)
     committed = runs.load_all()
     stored = list(outputs(notebook, "text/markdown"))
-    distance = verdicts.distance(summary.distance(runs.table("distance"), committed))
+    distance = verdicts.distance(tables.distance(runs.table("distance"), committed))
     assert stored == [verdicts.order(committed), verdicts.plateau(committed), distance, verdicts.kinds(committed)]
-    tables = [html for html in outputs(notebook, "text/html") if "<table" in html and "recall-explorer" not in html]
-    overview = summary.overview(committed)
-    bodies = [table_html(summary.plateau_table(committed), ""), table_html(overview, "", summary.formats(overview))]
-    assert [html[html.index("<table"):] for html in tables] == [html[html.index("<table"):] for html in bodies]
+    printed = [html for html in outputs(notebook, "text/html") if "<table" in html and "recall-explorer" not in html]
+    overview = tables.overview(committed)
+    bodies = [table_html(prose_tables.plateau_table(committed), ""), table_html(overview, "", tables.formats(overview))]
+    assert [html[html.index("<table") :] for html in printed] == [html[html.index("<table") :] for html in bodies]
 
 
 def test_committed_prices_are_those_of_the_tables():
@@ -160,61 +180,90 @@ def test_committed_prices_are_those_of_the_tables():
     fresh = runs.table("fresh")
     prices = costs.price_table(fresh)
     assert verdicts.price(prices) in list(outputs(notebook, "text/markdown"))
-    tables = [html[html.index("<table"):] for html in outputs(notebook, "text/html") if "<table" in html]
+    tables = [html[html.index("<table") :] for html in outputs(notebook, "text/html") if "<table" in html]
     adamw = runs.table("adamw")
     screened = costs.price_table(pd.concat([runs.table("search"), adamw[adamw.limit < 4e6]]))
-    assert tables == [made(costs.shown(each)) for each in (prices, screened, costs.price_table(adamw[adamw.limit > 4e6]))]
+    assert tables == [
+        made(costs.shown(each)) for each in (prices, screened, costs.price_table(adamw[adamw.limit > 4e6]))
+    ]
     assert set(screened.runs) == {2}  # as many seeds for every option of either optimiser
     _, spec = embedded(notebook, "recall-figure")
     drawn = max(spec["datasets"].values(), key=len)
     assert len(drawn) == 2 * len(fresh) and sum(row["state"] != "there" for row in drawn) == int(
-        fresh[["1-after seconds", "2-after seconds"]].isna().sum().sum())
+        fresh[["1-after seconds", "2-after seconds"]].isna().sum().sum()
+    )
 
 
 def bodies(notebook):
-    return [html[html.index("<table"):] for html in outputs(notebook, "text/html") if "<table" in html and "recall-explorer" not in html]
+    return [
+        html[html.index("<table") :]
+        for html in outputs(notebook, "text/html")
+        if "<table" in html and "recall-explorer" not in html
+    ]
 
 
 def made(frame, words=False):
     html = table_html(frame, "", words=words)
-    return html[html.index("<table"):]
+    return html[html.index("<table") :]
 
 
 def test_committed_atlas_chapter_is_that_of_the_committed_runs():
     """Sentences, tests and the explorer's curves of chapter 5, made again from data/."""
     notebook = nbformat.read(SOURCES["05_when"], 4)
     atlas = runs.load_all(claims.ATLAS)
-    dates = study.dates(study.curves())
+    dates = published.dates(published.curves())
     order = verdicts.outcome([row for row in claims.outcomes(atlas) if row["claim"] == "two-abilities"])
     knocked = knockouts.pairs(atlas, runs.load_all(knockouts.FOLDER))
-    every, worse, crossed = factors.every(atlas, runs.load_all()), degradation.read(), factors.vocabulary(runs.table("factors"), atlas)
-    why, status = degradation.answer(worse)
+    every, worse, crossed = (
+        factors.every(atlas, runs.load_all()),
+        degradation.read(),
+        factors.vocabulary(runs.table("factors"), atlas),
+    )
+    why, status = prose_degradation.answer(worse)
     assert list(outputs(notebook, "text/markdown")) == [
-        order, verdicts.gap(summary.gaps(atlas)),
-        verdicts.knocked(knockouts.outcomes(knocked), knockouts.gaps(knocked)), verdicts.knocked_first(knocked, knockouts.turned(knocked)),
+        order,
+        verdicts.gap(timing.gaps(atlas)),
+        verdicts.knocked(knockouts.outcomes(knocked), knockouts.gaps(knocked)),
+        verdicts.knocked_first(knocked, knockouts.turned(knocked)),
         verdicts.changed(factors.dated(pd.concat([runs.table("factors"), runs.table("cues")]), atlas)),
-        verdicts.ratio_map(factors.ratio_map(runs.table("ratios"), atlas)), verdicts.vocabulary(crossed), verdicts.alone(factors.alone(every)), verdicts.inverted(every, factors.inversions(every)),
-        verdicts.by_heart(runs.table("library")), verdicts.growth(atlas),
-        f"**Verdict** ({status}): {why}.", degradation.norm_alone(worse, 5), f"Which account predicts best?\n\n{degradation.best(worse)}",
-        next(text for text in outputs(notebook, "text/markdown") if text.endswith(degradation.transfer(worse))),
-        verdicts.kinds(atlas), verdicts.rescored(dates)]
+        verdicts.ratio_map(factors.ratio_map(runs.table("ratios"), atlas)),
+        verdicts.vocabulary(crossed),
+        verdicts.alone(factors.alone(every)),
+        verdicts.inverted(every, factors.inversions(every)),
+        verdicts.by_heart(runs.table("library")),
+        verdicts.growth(atlas),
+        f"**Verdict** ({status}): {why}.",
+        prose_degradation.norm_alone(worse, 5),
+        f"Which account predicts best?\n\n{prose_degradation.best(worse)}",
+        next(text for text in outputs(notebook, "text/markdown") if text.endswith(prose_degradation.transfer(worse))),
+        verdicts.kinds(atlas),
+        verdicts.rescored(dates),
+    ]
     tests = claims.outcomes(atlas)
-    declared = [made(verdicts.declared([row for row in tests if row["claim"] == name]), words=True) for name in ("two-abilities", "degradation", "two-mechanisms")]
+    declared = [
+        made(verdicts.declared([row for row in tests if row["claim"] == name]), words=True)
+        for name in ("two-abilities", "degradation", "two-mechanisms")
+    ]
     assert [table for table in bodies(notebook) if table in declared] == declared
     for made_again in (verdicts.cells_table(crossed), verdicts.cells_table(factors.alone(every))):
         assert made(made_again) in bodies(notebook)
     explorer = embedded(notebook, "recall-figure")[0]
     text = max((data for data in explorer["datasets"].values() if isinstance(data, str)), key=len)
-    assert text == summary.atlas(atlas).to_csv(index=False) and len(text) < 500_000
+    assert text == timing.evaluations(atlas).to_csv(index=False) and len(text) < 500_000
 
 
 def test_committed_edits_are_those_of_the_table():
     notebook, probed = nbformat.read(SOURCES["06_which_way"], 4), runs.table("interventions")
-    effects = {N: probes.effects(probed, N) for N in (2, 4)}
-    gaps = runs.table("norm_gaps").merge(probes.led(probed).rename("led").reset_index(), on=probes.MODELS)
+    effects = {N: edits.effects(probed, N) for N in (2, 4)}
+    gaps = runs.table("norm_gaps").merge(edits.led(probed).rename("led").reset_index(), on=edits.MODELS)
     assert list(outputs(notebook, "text/markdown"))[:2] == [verdicts.norms(effects), verdicts.closeness(gaps)]
-    chosen = [each.query("dimension == 5 and kind == 'observation-led'") for each in (effects[2], probes.effects(probed, 2, "nearest"))]
-    assert bodies(notebook)[:3] == [made(each, words=True) for each in (verdicts.predicted(INTERVENTIONS.values()), *map(verdicts.edits, chosen))]
+    chosen = [
+        each.query("dimension == 5 and kind == 'observation-led'")
+        for each in (effects[2], edits.effects(probed, 2, "nearest"))
+    ]
+    assert bodies(notebook)[:3] == [
+        made(each, words=True) for each in (verdicts.predicted(INTERVENTIONS.values()), *map(verdicts.edits, chosen))
+    ]
 
 
 def test_committed_ways_and_cues_are_those_of_the_tables():
@@ -222,28 +271,61 @@ def test_committed_ways_and_cues_are_those_of_the_tables():
     said = list(outputs(nbformat.read(SOURCES["06_which_way"], 4), "text/markdown"))[2:]
     atlas = runs.load_all(claims.ATLAS)
     finished = [run for run in atlas if run.config["task"]["labels"] == 4]
-    norms, early, heard, used, less = runs.table("equal_norms"), runs.table("early_led"), runs.table("cue_weights"), ways.read(), runs.table("cues")
-    leaders = cues.led([less, runs.table("factors"), sweep.table(atlas)], early)
-    found, lines = ways.showings(used), sweep.table(finished)
-    parts = [cues.maps_or_label(norms, early), cues.growth(norms), cues.heeded(heard), cues.overheard(heard), cues.decided(leaders), ways.order(found, used["ways_starts"]), ways.carried(used["ways"]),
-             ways.by_lag(used["ways_lags"]), ways.bigram(used, less, atlas), ways.unseen(ways.collapses(used)), ways.mixture(used),
-             asif.explained(runs.table("as_if")), asif.bound(runs.table("beaten")), asif.no_bigram(less, lines), asif.lies(pd.concat([less, runs.table("factors")])),
-             asif.mixture(runs.table("label_shares")), f"{asif.longer(less, lines)}\n\n{asif.losses(asif.plain_finals(finished))}"]
+    norms, early, heard, used, less = (
+        runs.table("equal_norms"),
+        runs.table("early_led"),
+        runs.table("cue_weights"),
+        ways.read(),
+        runs.table("cues"),
+    )
+    leaders = cues.led([less, runs.table("factors"), measures.lines(atlas)], early)
+    found, lines = ways.showings(used), measures.lines(finished)
+    parts = [
+        prose_cues.maps_or_label(norms, early),
+        prose_cues.growth(norms),
+        prose_cues.heeded(heard),
+        prose_cues.overheard(heard),
+        prose_cues.decided(leaders),
+        prose_ways.order(found, used["ways_starts"]),
+        prose_ways.carried(used["ways"]),
+        prose_ways.by_lag(used["ways_lags"]),
+        prose_ways.bigram(used, less, atlas),
+        prose_ways.unseen(ways.collapses(used)),
+        prose_ways.mixture(used),
+        as_if.explained(runs.table("as_if")),
+        as_if.bound(runs.table("beaten")),
+        as_if.no_bigram(less, lines),
+        as_if.lies(pd.concat([less, runs.table("factors")])),
+        as_if.mixture(runs.table("label_shares")),
+        f"{as_if.longer(less, lines)}\n\n{as_if.losses(which_way_as_if.plain_finals(finished))}",
+    ]
     places = [next((i for i, text in enumerate(said) if part in text), None) for part in parts]
     assert None not in places and places == sorted(places)
 
 
 def test_edited_prompt_is_the_one_asked_for(executed):
-    text = next(o.text for cell in executed("06_which_way").cells for o in cell.get("outputs", []) if o.output_type == "stream")
+    text = next(
+        o.text for cell in executed("06_which_way").cells for o in cell.get("outputs", []) if o.output_type == "stream"
+    )
     plain, edited = (prompt.split() for prompt in text.removeprefix("plain:").split("broken-adjacency:"))
-    assert plain[0] == edited[0] == "start" and len(edited) == len(plain) + 2 and {token[0] for token in plain if token[1:].isdigit()} >= set("abcd")
+    assert (
+        plain[0] == edited[0] == "start"
+        and len(edited) == len(plain) + 2
+        and {token[0] for token in plain if token[1:].isdigit()} >= set("abcd")
+    )
 
 
 def test_committed_claims_are_those_of_the_committed_runs():
     notebook = nbformat.read(SOURCES["10_claims"], 4)
     atlas, others = runs.load_all(claims.ATLAS), dict(circuits=runs.table("circuits"), language=results.both_gaps())
-    assert bodies(notebook) == [made(each, words=True) for each in (
-        verdicts.claimed(claims.table(atlas, **others)), verdicts.declared(claims.outcomes(atlas)), verdicts.asked(claims.questions(atlas, **answers.committed(atlas))))]
+    assert bodies(notebook) == [
+        made(each, words=True)
+        for each in (
+            verdicts.claimed(prose_claims.table(atlas, **others)),
+            verdicts.declared(claims.outcomes(atlas)),
+            verdicts.asked(prose_claims.questions(atlas, **answers.committed(atlas))),
+        )
+    ]
 
 
 def test_claims_chapter_takes_its_level(executed):
@@ -264,17 +346,38 @@ def test_committed_circuits_are_those_of_the_tables():
     onsets = dissect.onsets(training, found["circuit_edges_over_training"])
     moved = rows.assign(model=rows.run.map(found.models)).dropna(subset=["model"])
     assert list(outputs(notebook, "text/markdown")) == [
-        verdicts.weights(found.circuits, found.index), verdicts.synchronised(found.circuits), verdicts.sharing(dissect.declared(compared), found.index), verdicts.converted(training), verdicts.begun(onsets),
-        verdicts.dissociated(dissect.declared(found["circuit_removals"])), verdicts.agreement(compared), verdicts.traced(moved), verdicts.paired(dissect.declared(found["circuit_pairs"]))]
-    assert bodies(notebook) == [made(each) for each in (
-        verdicts.overlapped(found.circuits), verdicts.by_size(dissect.by_size(found.edges)), verdicts.between_tasks(dissect.between_tasks(found.circuits)),
-        verdicts.rewarded(dissect.declared(compared)), verdicts.swapped(found.circuits), verdicts.removed(dissect.declared(found["circuit_removals"])),
-        verdicts.agreed(compared), verdicts.looked(dissect.declared(found["circuit_heads"])))]
+        verdicts.weights(found.circuits, found.index),
+        verdicts.synchronised(found.circuits),
+        verdicts.sharing(dissect.declared(compared), found.index),
+        verdicts.converted(training),
+        verdicts.begun(onsets),
+        verdicts.dissociated(dissect.declared(found["circuit_removals"])),
+        verdicts.agreement(compared),
+        verdicts.traced(moved),
+        verdicts.paired(dissect.declared(found["circuit_pairs"])),
+    ]
+    assert bodies(notebook) == [
+        made(each)
+        for each in (
+            verdicts.overlapped(found.circuits),
+            verdicts.by_size(dissect.by_size(found.edges)),
+            verdicts.between_tasks(dissect.between_tasks(found.circuits)),
+            verdicts.rewarded(dissect.declared(compared)),
+            verdicts.swapped(found.circuits),
+            verdicts.removed(dissect.declared(found["circuit_removals"])),
+            verdicts.agreed(compared),
+            verdicts.looked(dissect.declared(found["circuit_heads"])),
+        )
+    ]
 
 
 def test_circuits_chapter_at_another_dimension(executed):
     """The committed models of that dimension are drawn; n = 4 has none, and says so."""
-    names = {words for spec in embedded(executed("07_in_the_weights"), "recall-figure") for words in options(spec, "pick_model")}
+    names = {
+        words
+        for spec in embedded(executed("07_in_the_weights"), "recall-figure")
+        for words in options(spec, "pick_model")
+    }
     assert names and all("n = 2" in words for words in names)
     with pytest.raises(ValueError, match="dimension must be one of 2, 3, 5"):
         findings.shown(dimension=4)
@@ -288,16 +391,21 @@ def test_circuits_chapter_takes_a_run_apart(tmp_path, monkeypatch):
     """A run of another dimension, head count and depth, by its folder: every table and figure is that model's."""
     monkeypatch.setattr(training, "FINAL_HAYSTACKS", 2)
     monkeypatch.setattr(training, "FINAL_TRACES", 3)
-    plain = replace(preset("fast-0", 4, 3, seed=3, steps=20, batch_size=4, evaluate_every=10), evaluation=EvaluationConfig(systems=(1, 2), haystacks=2, traces=3))
+    plain = replace(
+        preset("fast-0", 4, 3, seed=3, steps=20, batch_size=4, evaluate_every=10),
+        evaluation=EvaluationConfig(systems=(1, 2), haystacks=2, traces=3),
+    )
     config = vary(plain, "custom", model=dict(n_layer=2, n_head=2, n_embd=16, zero_init=False))
     run = training.train(config, tmp_path / config.name)
     execute(SOURCES["07_in_the_weights"], tmp_path / "taken.ipynb", dict(run=str(run.folder), haystacks=3, steps=3))
     notebook = nbformat.read(tmp_path / "taken.ipynb", 4)
     graph, _, _, over_training, _ = embedded(notebook, "recall-figure")
-    words = f"{summary.kind(run)}, n = 4, seed 3"
+    words = f"{measures.kind(run)}, n = 4, seed 3"
     assert options(graph, "pick_model") == [words] and options(over_training, "pick_step") == [20]
     writers = {row["writer"] for data in graph["datasets"].values() for row in data if "writer" in row}
-    assert {"h.1.attn.1", "h.1.mlp"} <= writers and not any(name.startswith("h.2") or name.startswith("h.0.attn.2") for name in writers)
+    assert {"h.1.attn.1", "h.1.mlp"} <= writers and not any(
+        name.startswith("h.2") or name.startswith("h.0.attn.2") for name in writers
+    )
     assert "1 of 1" in next(iter(bodies(notebook))) and "nan" not in " ".join(bodies(notebook))
 
 
@@ -306,9 +414,17 @@ def test_committed_language_is_that_of_the_tables():
     last = results.final(results.load()[0])
     lexicon, config = pretrain.recipe("invented", 0)
     shown = verdicts.prompts_in_full(lexicon, pretrain.tokeniser(lexicon), config.tasks)
-    assert bodies(notebook) == [made(shown, words=True), made(verdicts.language_bits(last), words=True), made(verdicts.language_dates(gaps), words=True)]
+    assert bodies(notebook) == [
+        made(shown, words=True),
+        made(verdicts.language_bits(last), words=True),
+        made(verdicts.language_dates(gaps), words=True),
+    ]
     assert list(outputs(notebook, "text/markdown")) == [
-        verdicts.language_order(gaps), verdicts.language_order({"toy": gaps["toy"]}, "words"), verdicts.language_controls(last), verdicts.language_context(last)]
+        verdicts.language_order(gaps),
+        verdicts.language_order({"toy": gaps["toy"]}, "words"),
+        verdicts.language_controls(last),
+        verdicts.language_context(last),
+    ]
 
 
 def test_language_chapter_prints_the_words_asked_for(executed):
@@ -322,15 +438,27 @@ def test_committed_playgrounds_offer_the_listed_checkpoints():
     """Catalogue and first view of every page with a playground, made again from data/."""
     listed = page.listed()
     for name in ("index", "04_two_abilities", "06_which_way", "07_in_the_weights", "09_playground"):
-        (state,) = [json.loads(found) for html in outputs(nbformat.read(SOURCES[name], 4), "text/html") if 'data-widget="playground"' in html
-                    for found in re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)]
+        (state,) = [
+            json.loads(found)
+            for html in outputs(nbformat.read(SOURCES[name], 4), "text/html")
+            if 'data-widget="playground"' in html
+            for found in re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)
+        ]
         assert state["catalogue"] == [page.entry(run) for run in listed]
-        assert state["first"] == json.loads(json.dumps(page.first_view(next(run for run in listed if run.name == state["run"]), state["first"]["settings"])))
+        assert state["first"] == json.loads(
+            json.dumps(
+                page.first_view(next(run for run in listed if run.name == state["run"]), state["first"]["settings"])
+            )
+        )
 
 
 def test_playground_chapter_starts_where_it_is_told(executed):
-    (state,) = [json.loads(found) for html in outputs(executed("09_playground"), "text/html") if 'data-widget="playground"' in html
-                for found in re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)]
+    (state,) = [
+        json.loads(found)
+        for html in outputs(executed("09_playground"), "text/html")
+        if 'data-widget="playground"' in html
+        for found in re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)
+    ]
     run = next(each for each in state["catalogue"] if each["name"] == state["run"])
     assert (run["dimension"], run["labels"], state["systems"]) == (2, 8, 4)
 

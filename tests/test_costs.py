@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from recall import costs, runs, settings, summary, training, verdicts
+from recall import measures, runs, settings, stats, training
 from recall.model import GPT, GPTConfig
+from recall.prose import verdicts
+from recall.studies.abilities import costs
 from recall.task import Task
 
 
@@ -43,16 +45,16 @@ def test_flops_of_a_trace_by_hand():
 
 def test_medians_count_a_missing_ability_as_never():
     nan = math.nan
-    assert summary.median(pd.Series([3, 1, 2])) == 2 and summary.median(pd.Series([1, 2, 3, 5.0])) == 2.5
-    assert summary.median(pd.Series([1, nan, 2])) == 2
-    assert math.isnan(summary.median(pd.Series([1, 2, nan, nan]))) and math.isnan(summary.median(pd.Series([nan, nan, 1])))
+    assert stats.median(pd.Series([3, 1, 2])) == 2 and stats.median(pd.Series([1, 2, 3, 5.0])) == 2.5
+    assert stats.median(pd.Series([1, nan, 2])) == 2
+    assert math.isnan(stats.median(pd.Series([1, 2, nan, nan]))) and math.isnan(stats.median(pd.Series([nan, nan, 1])))
 
 
 def test_price_of_a_committed_run():
     """Tokens, FLOPs and seconds are one date in three units."""
     run = runs.load(next(name for name in runs.names() if "n3-l4-fast-0-s0" in name))
     config, line = settings.from_json(run.config), costs.price(run)
-    date = summary.dates(run, 2)["1-after"].date
+    date = measures.dates(run, 2)["1-after"].date
     assert line["1-after tokens"] == pytest.approx(date * config.task.trace_length)
     assert line["1-after flops"] == pytest.approx(date / config.training.batch_size * costs.step_flops(config))
     whole = config.training.steps * config.training.batch_size
@@ -71,39 +73,106 @@ def test_patience_must_have_been_met_and_an_n_must_have_been_asked():
 
 
 def test_price_table_counts_and_censors():
-    rows = pd.DataFrame([
-        {"dimension": 3, "labels": 4, "setting": "x", "both seconds": s, "both tokens": s, "score": 0.8, "limit": 9, "limit_seconds": 7} for s in (5, 1, 3)
-    ] + [{"dimension": 5, "labels": 4, "setting": "x", "both seconds": s, "both tokens": s, "score": 0.2, "limit": 9, "limit_seconds": 7} for s in (5, math.nan, math.nan)])
+    rows = pd.DataFrame(
+        [
+            {
+                "dimension": 3,
+                "labels": 4,
+                "setting": "x",
+                "both seconds": s,
+                "both tokens": s,
+                "score": 0.8,
+                "limit": 9,
+                "limit_seconds": 7,
+            }
+            for s in (5, 1, 3)
+        ]
+        + [
+            {
+                "dimension": 5,
+                "labels": 4,
+                "setting": "x",
+                "both seconds": s,
+                "both tokens": s,
+                "score": 0.2,
+                "limit": 9,
+                "limit_seconds": 7,
+            }
+            for s in (5, math.nan, math.nan)
+        ]
+    )
     small, large = costs.price_table(rows).to_dict("records")
     assert (small["runs"], small["reached"], small["both seconds"], small["slowest"]) == (3, 3, 3, 5)
-    assert (large["runs"], large["reached"]) == (3, 1) and math.isnan(large["both seconds"]) and math.isnan(large["slowest"])
+    assert (
+        (large["runs"], large["reached"]) == (3, 1)
+        and math.isnan(large["both seconds"])
+        and math.isnan(large["slowest"])
+    )
 
 
 def test_price_table_puts_the_best_setting_first():
     """More runs there, then sooner, then the better score."""
     nan = math.nan
-    cases = {"sure": (0.5, 4, 4), "quick": (0.5, 1, nan), "close": (0.4, nan, nan), "far": (0.1, nan, nan), "slow": (0.9, 6, 6)}
-    rows = [{"dimension": 3, "labels": 4, "setting": name, "score": score, "both seconds": s, "limit": 9, "limit_seconds": 7}
-            for name, (score, *seconds) in cases.items() for s in seconds]
+    cases = {
+        "sure": (0.5, 4, 4),
+        "quick": (0.5, 1, nan),
+        "close": (0.4, nan, nan),
+        "far": (0.1, nan, nan),
+        "slow": (0.9, 6, 6),
+    }
+    rows = [
+        {
+            "dimension": 3,
+            "labels": 4,
+            "setting": name,
+            "score": score,
+            "both seconds": s,
+            "limit": 9,
+            "limit_seconds": 7,
+        }
+        for name, (score, *seconds) in cases.items()
+        for s in seconds
+    ]
     assert costs.price_table(pd.DataFrame(rows)).setting.tolist() == ["sure", "slow", "quick", "close", "far"]
 
 
 def test_sentences_say_what_the_table_says():
     nan = math.nan
     row = lambda setting, reached, seconds, tokens: dict(
-        dimension=3, labels=4, setting=setting, runs=8, reached=reached, limit=4.8e6, limit_seconds=100.4,
-        **{"both seconds": seconds, "both tokens": tokens})
+        dimension=3,
+        labels=4,
+        setting=setting,
+        runs=8,
+        reached=reached,
+        limit=4.8e6,
+        limit_seconds=100.4,
+        **{"both seconds": seconds, "both tokens": tokens},
+    )
     table = pd.DataFrame([row("adamw-1", 1, nan, nan), row("fast-1", 8, 50.2, 2e6), row("slow-1", 8, 90.0, 3e6)])
     assert verdicts.price(table) == (
         "* **n = 3**: `fast-1` both abilities in 8 of 8 seeds, after a median of 50 s and 2.0 million tokens; "
-        "`adamw-1` both abilities in 1 of 8 seeds by 4.8 million tokens (100 s), where the runs ended: at least 2.4 times the tokens of `fast-1`; "
-        "`slow-1` both abilities in 8 of 8 seeds, after a median of 90 s and 3.0 million tokens: 1.5 times the tokens of `fast-1`.")
+        "`adamw-1` both abilities in 1 of 8 seeds by 4.8 million tokens (100 s), where the runs ended: at least 2.4 "
+        "times the tokens of `fast-1`; "
+        "`slow-1` both abilities in 8 of 8 seeds, after a median of 90 s and 3.0 million tokens: 1.5 times the "
+        "tokens of `fast-1`."
+    )
     short = table.assign(limit=1e6)
     assert "by 1.0 million tokens (100 s), where the runs ended, too few for a comparison;" in verdicts.price(short)
 
 
 def test_points_put_a_missing_ability_at_the_end_of_its_run():
-    prices = pd.DataFrame([{"dimension": 3, "setting": "x", "seed": 1, "1-after seconds": math.nan, "2-after seconds": 4.0, "limit_seconds": 9.0}])
+    prices = pd.DataFrame(
+        [
+            {
+                "dimension": 3,
+                "setting": "x",
+                "seed": 1,
+                "1-after seconds": math.nan,
+                "2-after seconds": 4.0,
+                "limit_seconds": 9.0,
+            }
+        ]
+    )
     rows = costs.points(prices).set_index("ability")
     assert rows.seconds.to_dict() == {"1-after-query": 9.0, "2-after-query": 4.0}
     assert rows.state.to_dict() == {"1-after-query": "not there when the run ended", "2-after-query": "there"}

@@ -59,7 +59,7 @@ def test_prompts_are_what_the_protocol_says():
     prompts = needle_prompts(CONFIG, 3, haystacks=2, traces=5, needle=1)
     L, n = CONFIG.labels, CONFIG.dimension
     assert prompts.inputs.shape == (10, prompt_rows(CONFIG, 3), CONFIG.columns) and prompts.query_row == 1 + 12 * 3
-    opens = (prompts.tokens[..., 0 : 2 * L : 2] > 0)
+    opens = prompts.tokens[..., 0 : 2 * L : 2] > 0
     assert opens.any(-1).nonzero()[:, 1].view(10, 4).tolist() == [[1, 13, 25, 37]] * 10
     label = opens.float().argmax(-1)
     assert torch.equal(label[:, prompts.query_row], label[:, 13])  # the needle is segment 1
@@ -105,7 +105,9 @@ def test_label_index_recovers_the_mixture():
     mapped = prompts.targets.clone()  # closed loop: the named map on the state just seen
     mapped[:, q + 1 :] = (prompts.systems.A[named].unsqueeze(1) @ prompts.targets[:, q:-1].unsqueeze(-1)).squeeze(-1)
     rows = evaluation.label_index(mapped, prompts)
-    assert rows[1]["weight_label_map"] == pytest.approx(1, abs=1e-4) and rows[1]["label_index"] == pytest.approx(1, abs=1e-4)
+    assert rows[1]["weight_label_map"] == pytest.approx(1, abs=1e-4) and rows[1]["label_index"] == pytest.approx(
+        1, abs=1e-4
+    )
     assert all(math.isnan(row["label_index"]) for row in evaluation.label_index(torch.zeros_like(answer), prompts))
 
 
@@ -126,17 +128,24 @@ def test_evaluator_is_fixed_and_complete():
     config = EvaluationConfig(systems=(1, 2), haystacks=2, traces=4)
     a, b = (Evaluator(CONFIG, config)(Recall(CONFIG).predict) for _ in range(2))
     pd.testing.assert_frame_equal(a, b)
-    assert a.groupby(["systems", "condition"]).size().to_dict() == {(1, "plain"): 10, (2, "plain"): 10, (2, "misdirected"): 10}
+    assert a.groupby(["systems", "condition"]).size().to_dict() == {
+        (1, "plain"): 10,
+        (2, "plain"): 10,
+        (2, "misdirected"): 10,
+    }
     assert Evaluator(CONFIG, config)(Zero(CONFIG).predict)["mean"].between(0.3, 2).all()
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: needle_prompts(CONFIG, 5), r"systems must be 1 to labels \(4\), not 5"),
-    (lambda: needle_prompts(CONFIG, 2, needle=2), r"needle must be 0 to systems - 1 \(1\), not 2"),
-    (lambda: needle_prompts(CONFIG, 2, traces=0), "traces must be at least 1"),
-    (lambda: EvaluationConfig(haystacks=0), "haystacks must be at least 1"),
-    (lambda: EvaluationConfig(systems=()), "systems must be"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: needle_prompts(CONFIG, 5), r"systems must be 1 to labels \(4\), not 5"),
+        (lambda: needle_prompts(CONFIG, 2, needle=2), r"needle must be 0 to systems - 1 \(1\), not 2"),
+        (lambda: needle_prompts(CONFIG, 2, traces=0), "traces must be at least 1"),
+        (lambda: EvaluationConfig(haystacks=0), "haystacks must be at least 1"),
+        (lambda: EvaluationConfig(systems=()), "systems must be"),
+    ],
+)
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from hypothesis import given, settings as hypothesis_settings, strategies as st
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from recall import evaluation
 from recall.interventions import EXACT, INTERVENTIONS, apply, between, named_segment, synchronised
@@ -56,7 +58,10 @@ def test_only_the_querys_label(plain, name, shown):
     assert rows(plain, after) == {plain.query_row}
     label = after.segments.label
     if shown == "named":
-        assert torch.equal(label[:, -1], label[:, named_segment(plain)]) and (label[:, -1] != plain.segments.label[:, -1]).all()
+        assert (
+            torch.equal(label[:, -1], label[:, named_segment(plain)])
+            and (label[:, -1] != plain.segments.label[:, -1]).all()
+        )
     else:
         assert not (label[:, :-1] == label[:, -1:]).any()
     column = after.tokens[:, plain.query_row, : 2 * L].argmax(-1)
@@ -65,7 +70,12 @@ def test_only_the_querys_label(plain, name, shown):
 
 def test_one_label(plain):
     after = edited("one-label", plain)
-    changed = {int(plain.segments.start[0, i]) + at for i in range(N) if i != NEEDLE for at in (0, int(plain.segments.length[0, i]) + 1)}
+    changed = {
+        int(plain.segments.start[0, i]) + at
+        for i in range(N)
+        if i != NEEDLE
+        for at in (0, int(plain.segments.length[0, i]) + 1)
+    }
     assert rows(plain, after) == changed
     assert (after.segments.label == plain.segments.label[:, -1:]).all()
 
@@ -80,7 +90,9 @@ def test_louder_label(plain):
 def test_an_empty_segment_before_the_query(plain, name, segment):
     after, q = edited(name, plain), plain.query_row
     assert after.query_row == q + 2 and after.tokens.shape[1] == plain.tokens.shape[1] + 2
-    assert torch.equal(after.tokens[:, :q], plain.tokens[:, :q]) and torch.equal(after.tokens[:, q + 2 :], plain.tokens[:, q:])
+    assert torch.equal(after.tokens[:, :q], plain.tokens[:, :q]) and torch.equal(
+        after.tokens[:, q + 2 :], plain.tokens[:, q:]
+    )
     label = plain.segments.label[:, segment]
     for offset in (0, 1):  # open, close
         row = after.tokens[:, q + offset]
@@ -111,14 +123,18 @@ def test_norm_swap(plain):
     before, shown = observations(plain, N), observations(after, N)
     assert torch.allclose(torch.cosine_similarity(before, shown, dim=-1), torch.ones(()), atol=1e-5)
     other = observations(plain, named_segment(plain)).norm(dim=-1)[:, :1]
-    assert torch.allclose(shown.norm(dim=-1), other.expand(shown.shape[:2]), atol=1e-5) and follows(shown, map_of(plain, NEEDLE))
+    assert torch.allclose(shown.norm(dim=-1), other.expand(shown.shape[:2]), atol=1e-5) and follows(
+        shown, map_of(plain, NEEDLE)
+    )
 
 
 def test_halfway(plain):
     after = edited("halfway", plain)
     assert rows(plain, after) == query(plain)
     shown, own = observations(after, N), observations(plain, N)[:, 0]
-    other = (map_of(plain, named_segment(plain)) @ observations(plain, named_segment(plain))[:, -1].unsqueeze(-1)).squeeze(-1)
+    other = (
+        map_of(plain, named_segment(plain)) @ observations(plain, named_segment(plain))[:, -1].unsqueeze(-1)
+    ).squeeze(-1)
     angle = lambda v: torch.cosine_similarity(shown[:, 0], v, dim=-1)
     assert torch.allclose(angle(own), angle(other), atol=1e-4)
     assert torch.allclose(shown[:, 0].norm(dim=-1), (own.norm(dim=-1) + other.norm(dim=-1)) / 2, atol=1e-5)
@@ -129,7 +145,9 @@ def test_halfway(plain):
 def test_synchronised(plain, share):
     after = synchronised(plain, CONFIG, share)
     common = observations(plain, N)[:, 0]
-    assert torch.equal(observations(after, N), observations(plain, N)) and torch.equal(observations(after, NEEDLE), observations(plain, NEEDLE))
+    assert torch.equal(observations(after, N), observations(plain, N)) and torch.equal(
+        observations(after, NEEDLE), observations(plain, NEEDLE)
+    )
     for i in range(N):
         states, A = observations(after, i), map_of(plain, i)
         then = (A @ states[:, -1].unsqueeze(-1)).squeeze(-1)
@@ -145,7 +163,9 @@ def test_equal_norm(plain):
     for i in range(N + 1):
         states = observations(after, i)
         assert torch.allclose(states.norm(dim=-1), norm[:, None].expand(states.shape[:2]), atol=1e-5)
-        assert torch.allclose(torch.cosine_similarity(states, observations(plain, i), dim=-1), torch.ones(()), atol=1e-5)
+        assert torch.allclose(
+            torch.cosine_similarity(states, observations(plain, i), dim=-1), torch.ones(()), atol=1e-5
+        )
     assert torch.equal(observations(after, N), observations(plain, N))
 
 
@@ -162,7 +182,11 @@ def test_a_neighbours_map(plain, name):
     else:
         far = lambda a, b: (a - b).flatten(1).norm(dim=1)
         alike = torch.linalg.det(needle) * torch.linalg.det(was) > 0
-        assert alike.any() and torch.allclose(far(A, needle)[alike], far(A, was)[alike], atol=1e-3) and (far(A, needle) < far(was, needle)).all()
+        assert (
+            alike.any()
+            and torch.allclose(far(A, needle)[alike], far(A, was)[alike], atol=1e-3)
+            and (far(A, needle) < far(was, needle)).all()
+        )
 
 
 def test_late_start(plain):
@@ -182,7 +206,9 @@ def test_matching_by_state_is_exact_from_k_2(plain, name):
     assert errors[0] > 0.2 and max(errors[1:]) < 1e-3
 
 
-@pytest.mark.parametrize("name", [name for name, each in INTERVENTIONS.items() if each.label == "exact at every k" and name != "no-labels"])
+@pytest.mark.parametrize(
+    "name", [name for name, each in INTERVENTIONS.items() if each.label == "exact at every k" and name != "no-labels"]
+)
 def test_believing_the_label_is_exact(plain, name):
     assert evaluation.table(Named(CONFIG).predict, plain, CONFIG, name).query("event == 'query'")["mean"].max() < 1e-3
 
@@ -210,12 +236,25 @@ def test_any_edit_of_any_prompt(data):
     family = data.draw(st.sampled_from(["haar", "rotations", "identity", "gaussian", "triangular"]))
     config = TaskConfig.compact(dimension=dimension, labels=labels, family=family)
     systems = data.draw(st.integers(1, labels))
-    prompts = needle_prompts(config, systems, haystacks=2, traces=2, needle=data.draw(st.integers(0, systems - 1)), seed=data.draw(st.integers(0, 99)))
+    prompts = needle_prompts(
+        config,
+        systems,
+        haystacks=2,
+        traces=2,
+        needle=data.draw(st.integers(0, systems - 1)),
+        seed=data.draw(st.integers(0, 99)),
+    )
     name, before = data.draw(st.sampled_from(list(INTERVENTIONS))), prompts.tokens.clone()
     try:
         after = apply(name, prompts, config)
     except ValueError as error:
-        expected = {"systems": systems < 2, "labels": labels == systems, "needle": prompts.needle < systems - 1, "family": family in ("gaussian", "triangular"), "dimension": dimension == 1}
+        expected = {
+            "systems": systems < 2,
+            "labels": labels == systems,
+            "needle": prompts.needle < systems - 1,
+            "family": family in ("gaussian", "triangular"),
+            "dimension": dimension == 1,
+        }
         assert expected[str(error).split(" must be ")[0]]
         return
     assert torch.equal(prompts.tokens, before) and after.count == systems and after.tokens.isfinite().all()
@@ -231,7 +270,9 @@ def test_impossible_edits_say_why():
     full = needle_prompts(CONFIG, L, haystacks=1, traces=1)
     with pytest.raises(ValueError, match=r"labels must be more than systems \(5\): every label is used, not 5"):
         apply("unseen-label", full, CONFIG)
-    with pytest.raises(ValueError, match=r"needle must be the nearest segment \(4\): only that one can go on without labels, not 0"):
+    with pytest.raises(
+        ValueError, match=r"needle must be the nearest segment \(4\): only that one can go on without labels, not 0"
+    ):
         apply("no-labels", full, CONFIG)
     with pytest.raises(ValueError, match="share must be 0 to 1, not 2"):
         synchronised(full, CONFIG, 2)

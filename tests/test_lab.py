@@ -8,7 +8,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-
 from test_playground import ask
 
 pytestmark = pytest.mark.browser
@@ -30,9 +29,22 @@ def lab(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = (folder / "lab.log").open("w")
-    server = subprocess.Popen([str(Path(sys.executable).parent / "jupyter"), "lab", "--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=",
-                               f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
-                              stdout=log, stderr=subprocess.STDOUT)
+    server = subprocess.Popen(
+        [
+            str(Path(sys.executable).parent / "jupyter"),
+            "lab",
+            "--no-browser",
+            "--allow-root",
+            f"--port={port}",
+            "--IdentityProvider.token=",
+            f"--ServerApp.root_dir={folder}",
+            "--LabApp.expose_app_in_browser=True",
+            "--LabApp.news_url=",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        ],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):
@@ -58,7 +70,9 @@ def test_same_numbers_in_a_live_lab(chromium, lab, visit):
     tab = context.new_page()
     tab.goto(f"{lab}/lab/tree/play.ipynb")
     tab.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60000)
-    tab.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'", timeout=60000)
+    tab.wait_for_function(
+        "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'", timeout=60000
+    )
     tab.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
     tab.wait_for_selector(".recall-play[data-state=ready]", timeout=60000)
     root = "document.querySelector('.recall-play')"
@@ -68,6 +82,8 @@ def test_same_numbers_in_a_live_lab(chromium, lab, visit):
     systems = tab.locator(".recall-play input[name=systems]")
     systems.focus()
     tab.keyboard.press("ArrowRight")
-    tab.wait_for_function(f"{root}.recall.get('shown') === 2 && {root}.recall.get('systems') === 3 && {root}.dataset.state === 'ready'")
+    tab.wait_for_function(
+        f"{root}.recall.get('shown') === 2 && {root}.recall.get('systems') === 3 && {root}.dataset.state === 'ready'"
+    )
     assert tab.locator(".recall-play input[data-name=shown]:checked").get_attribute("value") == "2"
     context.close()

@@ -8,26 +8,39 @@ import pandas as pd
 import pytest
 import torch
 
-from recall import charts
-from recall.language import lexicon, pretrain, prompts, scoring
+from recall import figures
+from recall.language import charts, lexicon, pretrain, prompts, scoring
 from recall.language.lexicon import Lexicon, LexiconConfig, invented
 from recall.language.prompts import CONDITIONS, PromptConfig, draw
 
 transformers = pytest.importorskip("transformers")
 
-WORDS = Lexicon(("Uno", "Due"), ("cat", "dog", "sun", "tree", "rain"),
-                (("gato", "felo"), ("paro", "hundo"), ("sola", "suno"), ("arbo", "baro"), ("pluvo", "regno")), ("known",) * 5)
+WORDS = Lexicon(
+    ("Uno", "Due"),
+    ("cat", "dog", "sun", "tree", "rain"),
+    (("gato", "felo"), ("paro", "hundo"), ("sola", "suno"), ("arbo", "baro"), ("pluvo", "regno")),
+    ("known",) * 5,
+)
 
 
 def byte_pairs(texts, size=300, specials=("<end>",)):
-    """A byte-level BPE tokeniser without a padding token, trained on `texts`: spaces merge into the words behind them."""
+    """A byte-level BPE tokeniser without a padding token, trained on `texts`: spaces merge into the words behind
+    them.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
-    inner.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, special_tokens=list(specials), show_progress=False,
-                                                         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    inner.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=size,
+            special_tokens=list(specials),
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
     return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<end>")
 
 
@@ -44,7 +57,7 @@ class Chars:
         while text:
             token = next(i for i, piece in enumerate(self.vocabulary) if text.startswith(piece))
             ids.append(token)
-            text = text[len(self.vocabulary[token]):]
+            text = text[len(self.vocabulary[token]) :]
         return ids
 
     def decode(self, ids):
@@ -52,6 +65,7 @@ class Chars:
 
 
 # --- lexicon
+
 
 @pytest.mark.parametrize("tasks, syllables", [(4, 8), (2, 3), (5, 5)])
 def test_invented_tokens_are_uniform_independent_and_tell_the_task(tasks, syllables):
@@ -71,7 +85,9 @@ def test_invented_tokens_are_uniform_independent_and_tell_the_task(tasks, syllab
 
 def test_entropy_by_hand():
     assert lexicon.entropy(list("aabc")) == pytest.approx(1.5)
-    pairs = Lexicon(("X", "Y"), ("p", "q", "r", "s"), (("ab", "ab"), ("ac", "ab"), ("db", "ab"), ("db", "ab")), ("known",) * 4)
+    pairs = Lexicon(
+        ("X", "Y"), ("p", "q", "r", "s"), (("ab", "ab"), ("ac", "ab"), ("db", "ab"), ("db", "ab")), ("known",) * 4
+    )
     assert pairs.entropies().to_numpy()[:, 1:].tolist() == [[1.0, 0.5], [0.0, 0.0]]  # a|b, a|c, d|b twice
 
 
@@ -82,29 +98,41 @@ def test_csv_goes_round(tmp_path):
     assert committed.tasks == ("Spanish", "French", "German", "Italian") and len(committed.sources) > 60
 
 
-@pytest.mark.parametrize("text, message", [
-    ("English,Spanish\ncat,gato\n", "pairs must be a CSV file with a column `source`"),
-    ("source,Spanish\ncat,gato\n", "lexicon must be of two tasks or more"),
-    ("source,Spanish,French\ncat,gato,chat\ncat,gata,chatte\n", "lexicon must be without a source twice, not 'cat'"),
-    ("source,Spanish,French\ncat,gato,\n", "lexicon must be of words, none empty"),
-    ("source,Spanish,French,kind\ncat,gato,chat,odd\n", "kind must be one of known, twin, context, not 'odd'"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("English,Spanish\ncat,gato\n", "pairs must be a CSV file with a column `source`"),
+        ("source,Spanish\ncat,gato\n", "lexicon must be of two tasks or more"),
+        (
+            "source,Spanish,French\ncat,gato,chat\ncat,gata,chatte\n",
+            "lexicon must be without a source twice, not 'cat'",
+        ),
+        ("source,Spanish,French\ncat,gato,\n", "lexicon must be of words, none empty"),
+        ("source,Spanish,French,kind\ncat,gato,chat,odd\n", "kind must be one of known, twin, context, not 'odd'"),
+    ],
+)
 def test_bad_pairs_are_named(tmp_path, text, message):
     (tmp_path / "pairs.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         lexicon.read(tmp_path / "pairs.csv")
 
 
-@pytest.mark.parametrize("field, value, message", [
-    ("tasks", 1, "tasks must be 2 to 4, not 1"), ("needle", 4, r"needle must be 0 to tasks - 1 \(3\), not 4"),
-    ("shots", 0, "shots must be at least 1, not 0"), ("count", 0, "count must be at least 1, not 0"),
-])
+@pytest.mark.parametrize(
+    "field, value, message",
+    [
+        ("tasks", 1, "tasks must be 2 to 4, not 1"),
+        ("needle", 4, r"needle must be 0 to tasks - 1 \(3\), not 4"),
+        ("shots", 0, "shots must be at least 1, not 0"),
+        ("count", 0, "count must be at least 1, not 0"),
+    ],
+)
 def test_bad_prompt_configs(field, value, message):
     with pytest.raises(ValueError, match=message):
         PromptConfig(**{field: value})
 
 
 # --- prompts
+
 
 def drawn(count=40, **how):
     words = invented(LexiconConfig(), 0)
@@ -114,11 +142,32 @@ def drawn(count=40, **how):
 
 
 def test_prompt_text_is_lines_and_a_query_without_a_last_space():
-    prompt = prompts.Prompt((("K", "gub", "bako"), ("R", "lom", "dise")), "K", "zim", "misu", None, ("K", "R"), "B", ("misu", "tora"), 0, None, "lul")
+    prompt = prompts.Prompt(
+        (("K", "gub", "bako"), ("R", "lom", "dise")),
+        "K",
+        "zim",
+        "misu",
+        None,
+        ("K", "R"),
+        "B",
+        ("misu", "tora"),
+        0,
+        None,
+        "lul",
+    )
     assert prompt.text == "gub K: bako\nlom R: dise\nzim K:"
-    text = {name: (edit(prompt).text.splitlines()[-1], edit(prompt).target, edit(prompt).rival) for name, (_, edit) in CONDITIONS.items() if name != "synchronised"}
-    assert text == {"plain": ("zim K:", "misu", None), "no source": ("? K:", "misu", None), "wrong source": ("lul K:", "misu", None),
-                    "unseen": ("zim B:", "misu", None), "misdirected": ("zim R:", "misu", "tora")}
+    text = {
+        name: (edit(prompt).text.splitlines()[-1], edit(prompt).target, edit(prompt).rival)
+        for name, (_, edit) in CONDITIONS.items()
+        if name != "synchronised"
+    }
+    assert text == {
+        "plain": ("zim K:", "misu", None),
+        "no source": ("? K:", "misu", None),
+        "wrong source": ("lul K:", "misu", None),
+        "unseen": ("zim B:", "misu", None),
+        "misdirected": ("zim R:", "misu", "tora"),
+    }
 
 
 @pytest.mark.parametrize("needle", [0, 2])
@@ -126,10 +175,15 @@ def test_prompts_are_the_needle_design(needle):
     words, made = drawn(needle=needle, shots=3)
     meaning = {source: dict(zip(words.tasks, row)) for source, row in zip(words.sources, words.targets)}
     for p in made:
-        assert [label for label, _, _ in p.lines] == [label for label in p.labels for _ in range(3)] and len(set(p.labels)) == 4
+        assert [label for label, _, _ in p.lines] == [label for label in p.labels for _ in range(3)] and len(
+            set(p.labels)
+        ) == 4
         said = [source for _, source, _ in p.lines]
         assert len({*said, p.source, p.other}) == len(said) + 2  # no example gives the answer away
-        task = {label: {t for t in words.tasks if all(meaning[s][t] == target for l, s, target in p.lines if l == label)} for label in p.labels}
+        task = {
+            label: {t for t in words.tasks if all(meaning[s][t] == target for l, s, target in p.lines if l == label)}
+            for label in p.labels
+        }
         assert all(len(found) == 1 for found in task.values())  # examples tell which task a label is
         assert p.label == p.labels[needle] and p.target == meaning[p.source][task[p.label].pop()] == p.answers[needle]
         assert p.unseen not in p.labels and len({answer[:2] for answer in p.answers}) == 4
@@ -155,18 +209,30 @@ def test_too_small_a_lexicon_is_refused():
     tokens = [[(0, 1), (2, 3)] for _ in WORDS.sources]
     with pytest.raises(ValueError, match=r"tasks must be at most the lexicon's \(2\), not 3"):
         draw(WORDS, tokens, PromptConfig(tasks=3))
-    with pytest.raises(ValueError, match="lexicon must be of more than 5 known sources, targets of two tokens or more, not .5 usable of 5"):
+    with pytest.raises(
+        ValueError,
+        match="lexicon must be of more than 5 known sources, targets of two tokens or more, not .5 usable of 5",
+    ):
         draw(WORDS, tokens, PromptConfig(tasks=2, shots=2))
-    with pytest.raises(ValueError, match="lexicon must be of enough known sources, targets of two tokens or more, whose first tokens differ, not .0 usable of 5"):
+    with pytest.raises(
+        ValueError,
+        match="lexicon must be of enough known sources, targets of two tokens or more, whose first tokens differ, "
+        "not .0 usable of 5",
+    ):
         draw(WORDS, [[(0, 1), ()] for _ in WORDS.sources], PromptConfig(tasks=2, shots=1))
 
 
 # --- alignment
 
+
 def test_spaces_merge_into_the_target():
     tokenizer = byte_pairs(["cat = gap dog = gas gale"] * 5)
     ids, start = scoring.align(tokenizer, "K: cat =", "gato")
-    assert tokenizer.decode(ids[:start]) == "K: cat =" and [tokenizer.decode([i]) for i in ids[start:]] == [" ga", "t", "o"]
+    assert tokenizer.decode(ids[:start]) == "K: cat =" and [tokenizer.decode([i]) for i in ids[start:]] == [
+        " ga",
+        "t",
+        "o",
+    ]
     one = byte_pairs(["K: cat = gato"] * 50, size=400)
     assert len(one.encode(" gato")) == 1
     with pytest.raises(scoring.Unaligned, match="target must be two tokens or more: 'gato' is one for this tokeniser"):
@@ -175,7 +241,9 @@ def test_spaces_merge_into_the_target():
 
 def test_a_lone_space_is_no_token_of_the_target():
     ids, start = scoring.align(Chars("ga"), "K: cat =", "gato")
-    assert [Chars("ga").decode([i]) for i in ids[start:]] == ["ga", "t", "o"] and Chars("ga").decode(ids[:start]) == "K: cat = "
+    assert [Chars("ga").decode([i]) for i in ids[start:]] == ["ga", "t", "o"] and Chars("ga").decode(
+        ids[:start]
+    ) == "K: cat = "
 
 
 def test_a_token_over_the_border_is_refused():
@@ -190,14 +258,18 @@ def test_a_beginning_token_is_put_in_front():
     assert bare[0] != tokenizer.bos_token_id  # this tokeniser adds none
     from tokenizers.processors import TemplateProcessing
 
-    tokenizer._tokenizer.post_processor = TemplateProcessing(single="<s> $A <end>", special_tokens=[("<s>", 1), ("<end>", 0)])
+    tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A <end>", special_tokens=[("<s>", 1), ("<end>", 0)]
+    )
     assert scoring.encode(tokenizer, "a b") == [tokenizer.bos_token_id, *bare]  # and no end
 
 
 def test_refusals_name_the_target():
     tokens, refused = scoring.target_tokens(Chars(" gato"), WORDS)
     assert tokens[0][0] == () and len(tokens[0][1]) == 4 and all(map(all, tokens[1:]))
-    assert refused.to_dict("records") == [dict(source="cat", task="Uno", reason="target must be two tokens or more: 'gato' is one for this tokeniser")]
+    assert refused.to_dict("records") == [
+        dict(source="cat", task="Uno", reason="target must be two tokens or more: 'gato' is one for this tokeniser")
+    ]
 
 
 def test_our_tokeniser_reads_what_the_corpus_writes():
@@ -208,13 +280,18 @@ def test_our_tokeniser_reads_what_the_corpus_writes():
         ids = corpus.batch(5, 8)
         assert torch.equal(ids, corpus.batch(5, 8)) and not torch.equal(ids, corpus.batch(6, 8))
         for row in ids.tolist():
-            text = "".join(piece if piece in ("\n", ":") or piece.startswith("##") else " " + piece for piece in tokenizer.convert_ids_to_tokens(row)).replace("##", "")
+            text = "".join(
+                piece if piece in ("\n", ":") or piece.startswith("##") else " " + piece
+                for piece in tokenizer.convert_ids_to_tokens(row)
+            ).replace("##", "")
             assert tokenizer.encode(text) == row and tokenizer.unk_token_id not in row
         assert not len(scoring.target_tokens(tokenizer, words)[1])
 
 
 def test_documents_are_what_they_say():
-    """Every line of a document agrees with the lexicon, twins stand under names alone, and both tokens are met equally often."""
+    """Every line of a document agrees with the lexicon, twins stand under names alone, and both tokens are met
+    equally often.
+    """
     words, config = pretrain.recipe("invented", 2)
     tokenizer = pretrain.tokeniser(words, config.split)
     ids = pretrain.Corpus(words, tokenizer, config, 2).batch(0, 64)
@@ -241,6 +318,7 @@ def test_documents_are_what_they_say():
 
 # --- scores
 
+
 class Table(torch.nn.Module):
     """A model whose next-token probabilities depend on the last token only."""
 
@@ -260,9 +338,15 @@ def test_token_bits_by_hand(monkeypatch):
     found = scoring.token_bits(model, [[0, 1, 2, 1], [0, 0, 1]], [2, 1], [{0: 0}, {}])
     assert [[t["bits"] for t in s] for s in found] == [pytest.approx([math.log2(0.75), -1]), pytest.approx([-1, -2])]
     assert [[t["correct"] for t in s] for s in found] == [[True, True], [True, False]]
-    assert found[0][0]["rival"] == pytest.approx(-3) and math.isnan(found[0][1]["rival"]) and math.isnan(found[1][0]["rival"])
+    assert (
+        found[0][0]["rival"] == pytest.approx(-3)
+        and math.isnan(found[0][1]["rival"])
+        and math.isnan(found[1][0]["rival"])
+    )
     monkeypatch.setattr(scoring, "LOGITS", 3 * 4)  # one sequence at a time gives the same
-    assert scoring.token_bits(model, [[0, 1, 2, 1], [0, 0, 1]], [2, 1])[1] == [t | {"rival": pytest.approx(math.nan, nan_ok=True)} for t in found[1]]
+    assert scoring.token_bits(model, [[0, 1, 2, 1], [0, 0, 1]], [2, 1])[1] == [
+        t | {"rival": pytest.approx(math.nan, nan_ok=True)} for t in found[1]
+    ]
     assert model.calls == [(2, 4), (1, 4), (1, 3)]
 
 
@@ -270,28 +354,64 @@ def test_token_bits_by_hand(monkeypatch):
 def test_padding_changes_nothing(kind):
     """Sequences together equal each alone, with no padding token, for rotary and for learned positions."""
     torch.manual_seed(0)
-    shape = dict(vocab_size=20, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=32, pad_token_id=None, bos_token_id=0, eos_token_id=0)
+    shape = dict(
+        vocab_size=20,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+        pad_token_id=None,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     shape |= {} if kind == "GPT2" else dict(intermediate_size=32)
-    model = getattr(transformers, f"{kind}ForCausalLM" if kind != "GPT2" else "GPT2LMHeadModel")(getattr(transformers, f"{kind}Config")(**shape)).eval()
+    model = getattr(transformers, f"{kind}ForCausalLM" if kind != "GPT2" else "GPT2LMHeadModel")(
+        getattr(transformers, f"{kind}Config")(**shape)
+    ).eval()
     sequences = [torch.randint(20, (n,)).tolist() for n in (4, 9, 6)]
     together = scoring.token_bits(model, sequences, [2, 6, 3])
     with torch.no_grad():
         for ids, start, found in zip(sequences, (2, 6, 3), together):
             alone = model(torch.tensor([ids])).logits[0].log_softmax(-1) / math.log(2)
-            assert [t["bits"] for t in found] == pytest.approx([alone[i - 1, ids[i]].item() for i in range(start, len(ids))], abs=1e-4)
+            assert [t["bits"] for t in found] == pytest.approx(
+                [alone[i - 1, ids[i]].item() for i in range(start, len(ids))], abs=1e-4
+            )
 
 
 def rows(revision, step, bits, labels="arbitrary", rival=math.nan):
     """Score rows of one prompt from {condition: (bits of token 1, of token 2)}."""
-    return [dict(revision=revision, step=step, labels=labels, prompt=0, condition=condition, k=k + 1, token=7 + k, bits=value, correct=value > -1,
-                 rival=rival) for condition, values in bits.items() for k, value in enumerate(values)]
+    return [
+        dict(
+            revision=revision,
+            step=step,
+            labels=labels,
+            prompt=0,
+            condition=condition,
+            k=k + 1,
+            token=7 + k,
+            bits=value,
+            correct=value > -1,
+            rival=rival,
+        )
+        for condition, values in bits.items()
+        for k, value in enumerate(values)
+    ]
 
 
 def test_bits_gained_by_hand():
-    scores = pd.DataFrame(rows("step1", 1, {"plain": (-0.5, -0.25), "no source": (-3, -2), "wrong source": (-7, -2.5), "unseen": (-2, -0.5)})
-                          + rows("step1", 1, {"misdirected": (-3, -1)}, rival=-1.0))
+    scores = pd.DataFrame(
+        rows(
+            "step1",
+            1,
+            {"plain": (-0.5, -0.25), "no source": (-3, -2), "wrong source": (-7, -2.5), "unseen": (-2, -0.5)},
+        )
+        + rows("step1", 1, {"misdirected": (-3, -1)}, rival=-1.0)
+    )
     frame = scoring.per_prompt(scores).set_index("k")
-    assert frame[["accuracy", "surprisal", "gained", "gained_wrong", "gained_label"]].to_numpy().tolist() == [[1, 3, 2.5, 6.5, 1.5], [1, 2, 1.75, 2.25, 0.25]]
+    assert frame[["accuracy", "surprisal", "gained", "gained_wrong", "gained_label"]].to_numpy().tolist() == [
+        [1, 3, 2.5, 6.5, 1.5],
+        [1, 2, 1.75, 2.25, 0.25],
+    ]
     assert frame.label_led.tolist() == pytest.approx([0.8, 0.5])  # 2^-1 against 2^-3; alike
     assert frame.synchronised.isna().all()
 
@@ -302,22 +422,33 @@ def test_share_of_twins():
 
 
 def test_matched_pairs_are_alike_in_bits_and_in_rank():
-    make = lambda prompt, bits, tokens: [dict(labels="names", prompt=prompt, condition="no source", k=k + 1, bits=-b, token=t) for k, (b, t) in enumerate(zip(bits, tokens))]
+    make = lambda prompt, bits, tokens: [
+        dict(labels="names", prompt=prompt, condition="no source", k=k + 1, bits=-b, token=t)
+        for k, (b, t) in enumerate(zip(bits, tokens))
+    ]
     scores = pd.DataFrame(make(0, (3, 3.5), (99, 150)) + make(1, (3, 1.5), (99, 150)) + make(2, (3, 3), (99, 900)))
     assert scoring.matched(scores) == {("names", 0)}
 
 
 def gains(curves, prompts=6):
     steps = [0, 100, 200, 400, 800, 1600]
-    return pd.DataFrame([dict(revision=f"step{s}", step=s, labels="arbitrary", prompt=p, k=k, gained=g, surprisal=5 - k) for k, curve in curves.items()
-                         for s, g in zip(steps, curve) for p in range(prompts)])
+    return pd.DataFrame(
+        [
+            dict(revision=f"step{s}", step=s, labels="arbitrary", prompt=p, k=k, gained=g, surprisal=5 - k)
+            for k, curve in curves.items()
+            for s, g in zip(steps, curve)
+            for p in range(prompts)
+        ]
+    )
 
 
 def test_emergence_at_half_the_final_gain():
     found = scoring.emergence(gains({1: (0, 0, 0, 0, 3, 3), 2: (0, 2, 2, 2, 2, 2)})).iloc[0]
-    assert found["second"] == pytest.approx(50) and found["first"] == pytest.approx(400 * 2**0.5)  # interpolated linearly from the untrained, then in logs
+    # interpolated linearly from the untrained, then in logs
+    assert found["second"] == pytest.approx(50) and found["first"] == pytest.approx(400 * 2**0.5)
     assert found.octaves == pytest.approx(3.5) and (found.low, found.high) == (pytest.approx(3.5), pytest.approx(3.5))
-    assert found.whole_first == pytest.approx(400 * 2 ** (2 / 3)) and found.whole_second == pytest.approx(75)  # at 2 of 4 and 1.5 of 3 bits
+    # at 2 of 4 and 1.5 of 3 bits
+    assert found.whole_first == pytest.approx(400 * 2 ** (2 / 3)) and found.whole_second == pytest.approx(75)
     never = scoring.emergence(gains({1: (0, 0, 0, 0, 0, 0.05), 2: (0, 2, 2, 2, 2, 2)})).iloc[0]
     assert math.isnan(never["first"]) and math.isnan(never.octaves) and math.isnan(never.low)
 
@@ -330,22 +461,45 @@ def test_intervals_are_over_prompts():
 
 
 def test_chart_takes_the_summary():
-    frame = pd.concat([gains({1: (0, 0, 0, 0, 3, 3), 2: (0, 2, 2, 2, 2, 2)}).assign(labels=labels, surprisal=3.0) for labels in ("arbitrary", "names")])
+    frame = pd.concat(
+        [
+            gains({1: (0, 0, 0, 0, 3, 3), 2: (0, 2, 2, 2, 2, 2)}).assign(labels=labels, surprisal=3.0)
+            for labels in ("arbitrary", "names")
+        ]
+    )
     chart = charts.language_gains(scoring.summary(frame).assign(words="invented", seed=0), under="names").to_dict()
     (text,) = [rows for rows in chart["datasets"].values() if isinstance(rows, str)]
     rows = pd.read_csv(io.StringIO(text)).set_index(["token", "under", "step"])["bits gained by the source"]
     assert rows["first token", "names", 800] == 3 and rows["second token", "arbitrary", 200] == 2
-    both = pd.concat([scoring.summary(frame).assign(words="invented", seed=0), scoring.summary(frame[frame.labels == "names"]).assign(words="words", seed=0)])
-    gaps = [rows for rows in charts.language_gains(both).to_dict()["datasets"].values() if isinstance(rows, list) and rows and "words" in rows[0]]
-    assert gaps == [[dict(lexicon="words", under="arbitrary", words="these words have no such prompts")]]  # said where there is nothing to draw
-    assert charts.picture(charts.language_gains(scoring.summary(frame).assign(words="invented", seed=0))).startswith(b"<svg")
+    both = pd.concat(
+        [
+            scoring.summary(frame).assign(words="invented", seed=0),
+            scoring.summary(frame[frame.labels == "names"]).assign(words="words", seed=0),
+        ]
+    )
+    gaps = [
+        rows
+        for rows in charts.language_gains(both).to_dict()["datasets"].values()
+        if isinstance(rows, list) and rows and "words" in rows[0]
+    ]
+    # said where there is nothing to draw
+    assert gaps == [[dict(lexicon="words", under="arbitrary", words="these words have no such prompts")]]
+    assert figures.picture(charts.language_gains(scoring.summary(frame).assign(words="invented", seed=0))).startswith(
+        b"<svg"
+    )
 
 
 def test_a_question_holds_the_rivals_tokens_that_differ():
-    prompt = prompts.Prompt((("K", "cat", "gato"),), "K", "dog", "paro", None, ("K", "R"), "B", ("paro", "puro"), 0, 1, "sun")
+    prompt = prompts.Prompt(
+        (("K", "cat", "gato"),), "K", "dog", "paro", None, ("K", "R"), "B", ("paro", "puro"), 0, 1, "sun"
+    )
     asked = scoring.ask(Chars(" p"), [prompt], ["plain", "misdirected", "synchronised"])
     assert asked.keys == [(0, "plain"), (0, "misdirected"), (0, "synchronised")]
     read = Chars(" p").decode
     assert [read(ids[start:]) for ids, start in zip(asked.sequences, asked.starts)] == [" pa"] * 3  # two tokens
-    assert [read(ids[:start]).splitlines()[-1] for ids, start in zip(asked.sequences, asked.starts)] == ["dog K:", "dog R:", "dog K:"]
+    assert [read(ids[:start]).splitlines()[-1] for ids, start in zip(asked.sequences, asked.starts)] == [
+        "dog K:",
+        "dog R:",
+        "dog K:",
+    ]
     assert [{k: read([token]) for k, token in rival.items()} for rival in asked.rivals] == [{}, {1: "u"}, {1: "u"}]

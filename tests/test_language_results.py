@@ -13,25 +13,39 @@ from recall.language import pretrain, results, revisions
 from recall.language.prompts import PromptConfig
 
 STEPS = (0, 100, 200, 400, 800)
-MISSING = {"arbitrary": {1: (6, 2, 2, 2, 0.2), 2: (6, 2, 0.2, 0, 0)}, "names": {1: (6, 2, 1, 0.2, 0), 2: (6, 2, 0.2, 0, 0)}}  # bits still missing
+# bits still missing
+MISSING = {
+    "arbitrary": {1: (6, 2, 2, 2, 0.2), 2: (6, 2, 0.2, 0, 0)},
+    "names": {1: (6, 2, 1, 0.2, 0), 2: (6, 2, 0.2, 0, 0)},
+}
 WHOLE = 3.0  # bits without the source
 
 
 def kept(root, seed, missing=MISSING, tasks=2):
-    rows = [dict(step=s, revision=f"step{s}", labels=labels, k=k, quantity=q, mean=value, low=value, high=value, prompts=9)
-            for labels, both in missing.items() for k, curve in both.items() for s, bits in zip(STEPS, curve)
-            for q, value in (("surprisal", WHOLE), ("gained", WHOLE - bits))]
+    rows = [
+        dict(step=s, revision=f"step{s}", labels=labels, k=k, quantity=q, mean=value, low=value, high=value, prompts=9)
+        for labels, both in missing.items()
+        for k, curve in both.items()
+        for s, bits in zip(STEPS, curve)
+        for q, value in (("surprisal", WHOLE), ("gained", WHOLE - bits))
+    ]
     folder = root / f"invented-{seed}"
     runs.write_csv(folder / "summary.csv", pd.DataFrame(rows))
-    dates = [dict(labels=labels, quantity="gained", pairs="all", whole_first=1.0 * seed, whole_second=1.0, last_step=800) for labels in missing]
+    dates = [
+        dict(labels=labels, quantity="gained", pairs="all", whole_first=1.0 * seed, whole_second=1.0, last_step=800)
+        for labels in missing
+    ]
     runs.write_csv(folder / "emergence.csv", pd.DataFrame(dates))
-    runs.write_atomically(folder / "made.json", runs.canonical(dict(command="", prompts=dict(tasks=tasks), training=None)).encode())
+    runs.write_atomically(
+        folder / "made.json", runs.canonical(dict(command="", prompts=dict(tasks=tasks), training=None)).encode()
+    )
 
 
 def test_score_is_the_share_of_the_identification_left(tmp_path):
     kept(tmp_path, 0, tasks=4)
     found = results.scores(results.load(tmp_path)[0]).set_index(["labels", "k", "step"]).score
-    assert found["arbitrary", 1, 100] == pytest.approx(0) and found["names", 1, 200] == pytest.approx(0.5)  # of log2 4 = 2 bits
+    # of log2 4 = 2 bits
+    assert found["arbitrary", 1, 100] == pytest.approx(0) and found["names", 1, 200] == pytest.approx(0.5)
     assert found["names", 2, 400] == 1 and found["arbitrary", 1, 0] == pytest.approx(-2)
 
 
@@ -44,7 +58,9 @@ def test_dates_by_the_toys_score(tmp_path):
     assert found["first"]["names", 1] == pytest.approx(200 * 2 ** (0.5 / 0.8))
     assert found.octaves["names", 1] == pytest.approx(1 + 0.5 / 0.8 - 1.5 / 1.8)
     label = results.label_part(found.reset_index())
-    assert list(label.seed) == [1, 2] and label.octaves[0] == pytest.approx(found.octaves["arbitrary", 1] - found.octaves["names", 1])
+    assert list(label.seed) == [1, 2] and label.octaves[0] == pytest.approx(
+        found.octaves["arbitrary", 1] - found.octaves["names", 1]
+    )
 
 
 def test_a_token_never_learnt_is_dated_at_the_end(tmp_path):
@@ -69,18 +85,26 @@ def test_bad_folders(tmp_path):
 
 
 def test_committed_tables_are_those_of_a_run_from_nothing(tmp_path):
-    """The first 181 steps of a committed seed again: the second token's half-way, for which another processor may differ by rounding."""
+    """The first 181 steps of a committed seed again: the second token's half-way, for which another processor may
+    differ by rounding.
+    """
     pytest.importorskip("transformers")
-    (path, made), = [(path, json.loads(path.read_text())) for path in results.HOME.glob("invented-0/made.json")]
+    ((path, made),) = [(path, json.loads(path.read_text())) for path in results.HOME.glob("invented-0/made.json")]
     words, config = pretrain.recipe("invented", 0)
-    assert made["training"]["config"] == asdict(config) and made["command"] == "python -m recall language --train invented --seed 0 --out invented-0"
+    assert (
+        made["training"]["config"] == asdict(config)
+        and made["command"] == "python -m recall language --train invented --seed 0 --out invented-0"
+    )
     assert made["prompts"]["lexicon"] == hashlib.sha256(words.to_csv().encode()).hexdigest()
     pretrain.train(words, replace(config, steps=181), tmp_path / "model", seed=0)
     asked = PromptConfig(**{f.name: made["prompts"][f.name] for f in fields(PromptConfig)})
     found, _ = revisions.run(str(tmp_path / "model"), ["step128", "step181"], words, asked, tmp_path / "out")
     keys = ["step", "labels", "k", "quantity"]
     both = pd.read_csv(path.parent / "summary.csv").merge(found[found.pairs == "all"], on=keys, suffixes=("", "_again"))
-    assert len(both) == 2 * 3 * 2 * 6 + 2 and both.query("quantity == 'gained' and k == 2 and step == 181")["mean"].min() > 0.5
+    assert (
+        len(both) == 2 * 3 * 2 * 6 + 2
+        and both.query("quantity == 'gained' and k == 2 and step == 181")["mean"].min() > 0.5
+    )
     outside = both[(both.mean_again < both.low - 0.005) | (both.mean_again > both.high + 0.005)]
     assert outside.empty, outside[[*keys, "low", "high", "mean_again"]]
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from recall.__main__ import main
-from recall.language import lexicon, pretrain, revisions
+from recall.language import lexicon, pretrain, prompts, revisions
 from recall.language.lexicon import LexiconConfig, invented
 from recall.language.pretrain import PretrainConfig
 
@@ -45,7 +45,12 @@ def one_line(capsys, *arguments):
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_tables(saved, tmp_path, capsys):
-    killed = subprocess.Popen([sys.executable, "-m", "recall", *arguments(saved, tmp_path / "killed")], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=OFFLINE)
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "recall", *arguments(saved, tmp_path / "killed")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=OFFLINE,
+    )
     while not (done := list((tmp_path / "killed").glob("scores/step*.csv.gz"))):
         assert killed.poll() is None, killed.stderr.read()
         time.sleep(0.01)
@@ -58,14 +63,24 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_tables(saved, tmp_path, cap
     assert {path: path.stat().st_mtime_ns for path in done} == stamps  # what was scored is not scored again
     names = revisions.choose(str(saved), ["*"])
     assert names == ["step0", "step16", "step19", "step23", "step27", "step32"]
-    assert sorted(p.name for p in (tmp_path / "killed" / "scores").iterdir()) == sorted(f"{name}.csv.gz" for name in names)
+    assert sorted(p.name for p in (tmp_path / "killed" / "scores").iterdir()) == sorted(
+        f"{name}.csv.gz" for name in names
+    )
     found = [{key: row[key] for key in ("labels", "quantity", "last_step", "pairs")} for row in json.loads(again)]
     assert dict(labels="arbitrary", quantity="gained", last_step=32, pairs="all") in found
-    revisions.run(str(saved), names, WORDS, revisions.PromptConfig(count=8), tmp_path / "whole")
+    revisions.run(str(saved), names, WORDS, prompts.PromptConfig(count=8), tmp_path / "whole")
     for name in ("summary.csv", "emergence.csv", "config.json"):
         assert (tmp_path / "killed" / name).read_text() == (tmp_path / "whole" / name).read_text()
     summary = pd.read_csv(tmp_path / "whole" / "summary.csv")
-    assert set(summary.quantity) == {"accuracy", "surprisal", "gained", "gained_wrong", "gained_label", "label_led", "synchronised"}
+    assert set(summary.quantity) == {
+        "accuracy",
+        "surprisal",
+        "gained",
+        "gained_wrong",
+        "gained_label",
+        "label_led",
+        "synchronised",
+    }
     untrained = summary.query("step == 0 and quantity == 'surprisal'")["mean"]
     assert untrained.between(6, 9).all()  # of about 160 words, without knowledge: log2 160 = 7.3 bits
 
@@ -74,7 +89,9 @@ def test_other_settings_in_the_same_folder_are_refused(saved, tmp_path, capsys):
     assert main(arguments(saved, tmp_path, "--revisions", "step0", "step32")) == 0
     capsys.readouterr()
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    assert "out must be a folder of this model, lexicon and configuration (shots differs)" in one_line(capsys, *arguments(saved, tmp_path, "--shots", "1"))
+    assert "out must be a folder of this model, lexicon and configuration (shots differs)" in one_line(
+        capsys, *arguments(saved, tmp_path, "--shots", "1")
+    )
     assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
 
@@ -105,15 +122,26 @@ def test_no_padding_token_is_needed(saved):
     assert revisions.load(str(saved), "step0", "tokenizer").pad_token is None
 
 
-@pytest.mark.parametrize("word, reason", [("zqx", "target must be of tokens that the tokeniser knows"), (WORDS.sources[0], "target must be two tokens or more: '.*' is one for this tokeniser")])
+@pytest.mark.parametrize(
+    "word, reason",
+    [
+        ("zqx", "target must be of tokens that the tokeniser knows"),
+        (WORDS.sources[0], "target must be two tokens or more: '.*' is one for this tokeniser"),
+    ],
+)
 def test_targets_that_cannot_be_asked_are_refused_with_the_reason(saved, tmp_path, capsys, word, reason):
     """One in a list: left out and listed.  All: one line."""
     one = replace(WORDS, targets=((word, *WORDS.targets[0][1:]), *WORDS.targets[1:]))
     (tmp_path / "one.csv").write_text(one.to_csv())
-    assert main(arguments(saved, tmp_path / "out", "--revisions", "step0", "step32", "--pairs", str(tmp_path / "one.csv"))) == 0
+    assert (
+        main(arguments(saved, tmp_path / "out", "--revisions", "step0", "step32", "--pairs", str(tmp_path / "one.csv")))
+        == 0
+    )
     capsys.readouterr()
     refused = pd.read_csv(tmp_path / "out" / "refused.csv")
-    assert refused[["source", "task"]].to_dict("records") == [dict(source=WORDS.sources[0], task=WORDS.tasks[0])] and re.search(reason, refused.reason[0])
+    assert refused[["source", "task"]].to_dict("records") == [
+        dict(source=WORDS.sources[0], task=WORDS.tasks[0])
+    ] and re.search(reason, refused.reason[0])
     all_ = replace(WORDS, targets=tuple((word, *row[1:]) for row in WORDS.targets))
     (tmp_path / "all.csv").write_text(all_.to_csv())
     error = one_line(capsys, *arguments(saved, tmp_path / "none", "--pairs", str(tmp_path / "all.csv")))
@@ -122,25 +150,50 @@ def test_targets_that_cannot_be_asked_are_refused_with_the_reason(saved, tmp_pat
 
 
 def test_an_unreachable_hub_is_one_line(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "recall", *arguments("EleutherAI/pythia-160m", tmp_path / "out", "--revisions", "step0", "step1*")],
-                          capture_output=True, text=True, env=OFFLINE)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "recall",
+            *arguments("EleutherAI/pythia-160m", tmp_path / "out", "--revisions", "step0", "step1*"),
+        ],
+        capture_output=True,
+        text=True,
+        env=OFFLINE,
+    )
     assert done.returncode == 2 and done.stdout == "" and not (tmp_path / "out").exists()
-    assert done.stderr == ("recall language: model must be a local folder or in the hub's cache where the hub cannot be reached "
-                           "(not there: step0, step1*), not 'EleutherAI/pythia-160m'\n")
+    assert done.stderr == (
+        "recall language: model must be a local folder or in the hub's cache where the hub cannot be reached "
+        "(not there: step0, step1*), not 'EleutherAI/pythia-160m'\n"
+    )
 
 
-@pytest.mark.parametrize("more, message", [
-    (("--model", "/nowhere/models"), "model must be a local folder that exists, or a name on the hub, not '/nowhere/models'"),
-    (("--model", "SAVED", "--at-most", "1"), "at-most must be at least 2, not 1"),
-    (("--model", "SAVED", "--tasks", "7"), "tasks must be 2 to 4, not 7"),
-    (("--model", "SAVED", "--device", "abacus"), "device must be a device that torch can use here, such as cpu, not 'abacus'"),
-    (("--model", "SAVED", "--dtype", "int8"), "dtype must be one of float32, bfloat16, float16, not 'int8'"),
-    (("--model", "SAVED", "--steps", "5"), "steps must be left out with --model, not 5"),
-    (("--model", "SAVED", "--pairs", "/nowhere.csv"), "pairs must be a CSV file: source, a column per task, not '/nowhere.csv'"),
-    (("--train", "invented", "--steps", "0"), "steps must be at least 1, not 0"),
-])
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (
+            ("--model", "/nowhere/models"),
+            "model must be a local folder that exists, or a name on the hub, not '/nowhere/models'",
+        ),
+        (("--model", "SAVED", "--at-most", "1"), "at-most must be at least 2, not 1"),
+        (("--model", "SAVED", "--tasks", "7"), "tasks must be 2 to 4, not 7"),
+        (
+            ("--model", "SAVED", "--device", "abacus"),
+            "device must be a device that torch can use here, such as cpu, not 'abacus'",
+        ),
+        (("--model", "SAVED", "--dtype", "int8"), "dtype must be one of float32, bfloat16, float16, not 'int8'"),
+        (("--model", "SAVED", "--steps", "5"), "steps must be left out with --model, not 5"),
+        (
+            ("--model", "SAVED", "--pairs", "/nowhere.csv"),
+            "pairs must be a CSV file: source, a column per task, not '/nowhere.csv'",
+        ),
+        (("--train", "invented", "--steps", "0"), "steps must be at least 1, not 0"),
+    ],
+)
 def test_bad_input_is_one_line(saved, tmp_path, capsys, more, message):
-    error = one_line(capsys, "language", "--out", str(tmp_path / "out"), *[str(saved) if m == "SAVED" else m for m in more])
+    error = one_line(
+        capsys, "language", "--out", str(tmp_path / "out"), *[str(saved) if m == "SAVED" else m for m in more]
+    )
     assert message in error and not (tmp_path / "out").exists()
 
 
@@ -166,14 +219,31 @@ def test_training_again_gives_the_same_weights(saved, tmp_path):
 def test_a_small_model_learns_the_second_token_in_few_steps(tmp_path):
     """Two tasks, four words: what is trained is the question that is asked."""
     words = invented(LexiconConfig(tasks=2, syllables=2, twins=0), 0)
-    pretrain.train(words, PretrainConfig(tasks=2, width=32, layers=2, heads=2, tokens=40, batch_size=16, steps=96), tmp_path, seed=0)
-    found, _ = revisions.run(str(tmp_path), ["step0", "step96"], words, revisions.PromptConfig(tasks=2, shots=1, count=16), tmp_path / "out")
-    gained = found.query("quantity == 'gained' and labels == 'arbitrary' and k == 2 and pairs == 'all'").set_index("step")["mean"]
+    pretrain.train(
+        words,
+        PretrainConfig(tasks=2, width=32, layers=2, heads=2, tokens=40, batch_size=16, steps=96),
+        tmp_path,
+        seed=0,
+    )
+    found, _ = revisions.run(
+        str(tmp_path), ["step0", "step96"], words, prompts.PromptConfig(tasks=2, shots=1, count=16), tmp_path / "out"
+    )
+    gained = found.query("quantity == 'gained' and labels == 'arbitrary' and k == 2 and pairs == 'all'").set_index(
+        "step"
+    )["mean"]
     assert abs(gained[0]) < 0.1 and gained[96] > 0.5  # of log2 2 = 1 bit
 
 
-@pytest.mark.parametrize("name, key", [("stage1-step140000-tokens294B", (1, 140000)), ("step150-tokens1B", (0, 150)), ("step512", (0, 512)),
-                                       ("stage2-ingredient1-step11931-tokens50B", (2, 11931)), ("step-001000-2BT", (0, 1000))])
+@pytest.mark.parametrize(
+    "name, key",
+    [
+        ("stage1-step140000-tokens294B", (1, 140000)),
+        ("step150-tokens1B", (0, 150)),
+        ("step512", (0, 512)),
+        ("stage2-ingredient1-step11931-tokens50B", (2, 11931)),
+        ("step-001000-2BT", (0, 1000)),
+    ],
+)
 def test_steps_of_published_names(name, key):
     assert revisions.step_of(name) == key
 
@@ -196,14 +266,29 @@ def test_a_later_stage_lies_behind_the_one_before():
 
 
 def test_revisions_in_the_hubs_cache_are_read_without_the_hub(saved, tmp_path):
-    """The way of a hub's name, `from_pretrained(name, revision=...)`, on a cache laid out as the hub's library does; `--forget` empties it."""
+    """The way of a hub's name, `from_pretrained(name, revision=...)`, on a cache laid out as the hub's library does;
+    `--forget` empties it.
+    """
     place = tmp_path / "hub" / "models--somebody--small"
     for i, revision in enumerate(("step0", "step32")):
         shutil.copytree(saved / revision, place / "snapshots" / (commit := str(i) * 40))
         (place / "refs").mkdir(exist_ok=True)
         (place / "refs" / revision).write_text(commit)
-    call = [sys.executable, "-m", "recall", *arguments("somebody/small", tmp_path / "out", "--revisions", "step0", "step32", "--forget",
-                                                       "--pairs", str(saved / "lexicon.csv"))]
+    call = [
+        sys.executable,
+        "-m",
+        "recall",
+        *arguments(
+            "somebody/small",
+            tmp_path / "out",
+            "--revisions",
+            "step0",
+            "step32",
+            "--forget",
+            "--pairs",
+            str(saved / "lexicon.csv"),
+        ),
+    ]
     done = subprocess.run(call, capture_output=True, text=True, env={**OFFLINE, "HF_HUB_CACHE": str(tmp_path / "hub")})
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == ["step0: 1 of 2", "step32: 2 of 2"]

@@ -12,7 +12,9 @@ def small(**changes):
     return GPT(GPTConfig(n_in=9, n_out=3, n_positions=20, n_layer=2, n_head=2, n_embd=16, **changes), stream("init", 0))
 
 
-@pytest.mark.parametrize("name, thousands", [("tiny", 212), ("small", 701), ("medium", 2420), ("big", 10_700), ("huge", 24_100)])
+@pytest.mark.parametrize(
+    "name, thousands", [("tiny", 212), ("small", 701), ("medium", 2420), ("big", 10_700), ("huge", 24_100)]
+)
 def test_parameter_counts_of_the_study(name, thousands):
     with torch.device("meta"):
         count = GPT(GPTConfig.size(name, n_in=57, n_out=5, n_positions=251)).parameter_count
@@ -27,7 +29,11 @@ def test_equals_transformers_gpt2():
     generator = stream("init", 1)
     for p in ours.parameters():  # away from the initialisation's zeros and ones, every parameter different
         torch.nn.init.normal_(p, std=0.3, generator=generator)
-    theirs = GPT2Model(GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=20, vocab_size=1, attn_pdrop=0, embd_pdrop=0, resid_pdrop=0)).eval()
+    theirs = GPT2Model(
+        GPT2Config(
+            n_embd=16, n_layer=2, n_head=2, n_positions=20, vocab_size=1, attn_pdrop=0, embd_pdrop=0, resid_pdrop=0
+        )
+    ).eval()
     state = theirs.state_dict()
     for name, value in ours.state_dict().items():
         if not name.startswith("read_"):
@@ -51,7 +57,12 @@ def test_zero_init_makes_every_block_the_identity():
     model, tokens = small(zero_init=True), torch.randn(2, 7, 9)
     _, cache = run_with_cache(model, tokens, ["hook_final", "h.0.hook_resid_pre"])
     assert torch.equal(cache["hook_final"], cache["h.0.hook_resid_pre"])
-    assert not torch.equal(*[run_with_cache(small(), tokens, ["hook_final", "h.0.hook_resid_pre"])[1][k] for k in ("hook_final", "h.0.hook_resid_pre")])
+    assert not torch.equal(
+        *[
+            run_with_cache(small(), tokens, ["hook_final", "h.0.hook_resid_pre"])[1][k]
+            for k in ("hook_final", "h.0.hook_resid_pre")
+        ]
+    )
 
 
 def test_initialisation_scales():
@@ -89,11 +100,16 @@ def test_predict_splits_without_changing_anything():
     assert torch.allclose(model.predict(tokens), model(tokens), atol=1e-6) and not model.predict(tokens).requires_grad
 
 
-@pytest.mark.parametrize("change, message", [
-    (dict(n_head=3), "n_embd must be a multiple of n_head"), (dict(activation="x"), "activation must be one of gelu_new"),
-    (dict(n_layer=0), "n_layer must be at least 1"), (dict(initialisation="x"), "initialisation must be"),
-    (dict(positions="x"), "positions must be learned or none"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(n_head=3), "n_embd must be a multiple of n_head"),
+        (dict(activation="x"), "activation must be one of gelu_new"),
+        (dict(n_layer=0), "n_layer must be at least 1"),
+        (dict(initialisation="x"), "initialisation must be"),
+        (dict(positions="x"), "positions must be learned or none"),
+    ],
+)
 def test_bad_model_values(change, message):
     with pytest.raises(ValueError, match=message):
         GPTConfig(**{"n_in": 3, "n_out": 1, "n_positions": 4, **change})

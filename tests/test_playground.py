@@ -1,4 +1,6 @@
-"""The playground: what is computed in the page is what `recall` computes, quickly, from every control, and it says why it cannot."""
+"""The playground: what is computed in the page is what `recall` computes, quickly, from every control, and it says
+why it cannot.
+"""
 
 import json
 import math
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from recall import interventions, runs
+from recall import evaluation, interventions, runs
 from recall.explorer import Explorer, YouFirst, module, page, tries
 from recall.needle import Prompts, needle_prompts
 from recall.predictors import Match, Named
@@ -37,7 +39,9 @@ ASK = """async ([root, settings, whole]) => {
 
 
 def ask(tab, whole=False, **settings):
-    return tab.evaluate_handle(FULL).evaluate(f"(root, [settings, whole]) => ({ASK})([root, settings, whole])", [settings, whole])
+    return tab.evaluate_handle(FULL).evaluate(
+        f"(root, [settings, whole]) => ({ASK})([root, settings, whole])", [settings, whole]
+    )
 
 
 @pytest.fixture
@@ -58,9 +62,11 @@ def models():
 def test_pack_by_hand():
     """Header, then low bytes, then high bytes of the half-precision weights."""
     import zlib
+
     from recall.model import GPTConfig
 
-    packed = page.pack(GPTConfig(5, 1, 4), {"a": torch.tensor([1.0, -2.0]), "b": torch.tensor([[0.5]])})  # 0x3c00, 0xc000, 0x3800
+    # 0x3c00, 0xc000, 0x3800
+    packed = page.pack(GPTConfig(5, 1, 4), {"a": torch.tensor([1.0, -2.0]), "b": torch.tensor([[0.5]])})
     size = int.from_bytes(packed[:4], "little")
     header = json.loads(packed[4 : 4 + size])
     assert header["tensors"] == [["a", 2], ["b", 1]] and header["config"]["n_in"] == 5
@@ -68,11 +74,15 @@ def test_pack_by_hand():
 
 
 def test_offered_models(models):
-    """A hero with at least sixteen training steps, other dimensions and label counts, both kinds at n = 5; 10 MB in all."""
+    """A hero with at least sixteen training steps, other dimensions and label counts, both kinds at n = 5; 10 MB in
+    all.
+    """
     entries = [page.entry(run) for run in models]
     assert len(entries[0]["steps"]) >= 16 and entries[0]["dimension"] == 5
     assert {each["dimension"] for each in entries} >= {2, 3, 5} and {each["labels"] for each in entries} >= {2, 4, 8}
-    assert {"observation-led", "label-led"} <= {each["kind"] for each in entries if (each["dimension"], each["labels"]) == (5, 4)}
+    assert {"observation-led", "label-led"} <= {
+        each["kind"] for each in entries if (each["dimension"], each["labels"]) == (5, 4)
+    }
     assert sum(len(each["steps"]) >= 3 for each in entries) >= 2
     sizes = [len(page.script(run, step)) for run in models for step in run.steps]
     assert max(sizes) < 1e6 and sum(sizes) < 10e6
@@ -103,6 +113,7 @@ def test_publish_rounds_and_lists(tmp_path, monkeypatch, trained_folder):
 @pytest.fixture
 def trained_folder(tmp_path):
     from test_training import tiny
+
     from recall import training
 
     config = tiny(2)
@@ -133,6 +144,7 @@ def test_widget_of_ones_own_run(trained_folder):
 
 def test_widget_follows_training(tmp_path):
     from test_training import tiny
+
     from recall import training
 
     config = tiny(20)
@@ -156,8 +168,10 @@ def test_pointing_by_hand(models):
     for k in range(K):
         seen = prompts.targets[:, prompts.query_row + k - 1]
         would = own[:, :, k] if k == 0 else (A @ seen[:, None, :, None]).squeeze(-1)
-        predictions[:, prompts.query_row + k] = 0.2 * would[:, 0] + 0.3 * would[:, 1] - 0.1 * would[:, 2] + (0.4 * own[:, 1, k] if k else 0)
-    weights = page.pointing(predictions, prompts)
+        predictions[:, prompts.query_row + k] = (
+            0.2 * would[:, 0] + 0.3 * would[:, 1] - 0.1 * would[:, 2] + (0.4 * own[:, 1, k] if k else 0)
+        )
+    weights = evaluation.pointing(predictions, prompts)
     assert torch.allclose(weights[0], torch.tensor([0.2, 0.3, -0.1]).double(), atol=1e-4)
     assert torch.allclose(weights[1:], torch.tensor([0.2, 0.7, -0.1]).double().expand(K - 1, 3), atol=1e-3)
 
@@ -167,11 +181,14 @@ def test_links_of_the_chapter_name_what_there_is(models):
 
     text = (ROOT / "chapters" / "09_playground.ipynb").read_text()
     names = {run.name for run in models}
-    assert set(part.split("&amp;")[0] for part in text.split("#play:run=")[1:]) <= names and text.count("#play:run=") >= 8
+    assert (
+        set(part.split("&amp;")[0] for part in text.split("#play:run=")[1:]) <= names and text.count("#play:run=") >= 8
+    )
     assert "run=" + models[0].name in tries([("x", {})])
 
 
-# ----------------------------------------------------------------------------------- two routes to every number in the page
+# ----------------------------------------------------------------------------------- two routes to every number in the
+# page
 
 
 def rebuilt(found, task):
@@ -183,7 +200,9 @@ def rebuilt(found, task):
     order = torch.tensor([[*range(N), settings["needle"]]])
     lengths = torch.tensor([[length] * N + [payload]])
     label = torch.tensor([base["names"]])[:, order[0]]
-    segments = Segments(order, label, 1 + (length + 2) * torch.arange(N + 1)[None], lengths, resume_times(order, lengths))
+    segments = Segments(
+        order, label, 1 + (length + 2) * torch.arange(N + 1)[None], lengths, resume_times(order, lengths)
+    )
     observations = rollout(systems, length + payload)
     tokens = lay_out(segments, observations, task.labels, 2 + (length + 2) * N + payload)
     return Prompts(tokens, segments, observations, systems, (1, 1), N, settings["needle"], 1 + (length + 2) * N, 1)
@@ -193,7 +212,10 @@ def as_asked(plain, found, task):
     settings, base = found["settings"], found["base"]
     edited = page.edited(plain, task, settings | dict(shown=max(settings["shown"], 0), fresh=False))
     if settings["fresh"]:
-        fresh = Systems(torch.tensor([base["fresh"]["U"]], dtype=torch.double), torch.tensor([base["fresh"]["x0"]], dtype=torch.double))
+        fresh = Systems(
+            torch.tensor([base["fresh"]["U"]], dtype=torch.double),
+            torch.tensor([base["fresh"]["x0"]], dtype=torch.double),
+        )
         edited = interventions._show(edited, task, fresh)
     if settings["shown"] < 0:
         label = edited.segments.label.clone()
@@ -211,9 +233,19 @@ def random_settings(rng, models):
     longest = min(16, (rows - n - 4) // N - 2)
     if longest < n + 2:
         return random_settings(rng, models)
-    return dict(run=run.name, step=rng.choice(run.steps), systems=N, needle=rng.randrange(N), length=rng.randint(n + 2, longest),
-                shown=rng.randint(-1 if N < L else 0, N - 1), fresh=rng.random() < 0.25, equal_norm=rng.random() < 0.3,
-                share=rng.choice([0, 0, 0.35, 1]) if N > 1 else 0, cut=[], seed=rng.randint(1, 10**6))
+    return dict(
+        run=run.name,
+        step=rng.choice(run.steps),
+        systems=N,
+        needle=rng.randrange(N),
+        length=rng.randint(n + 2, longest),
+        shown=rng.randint(-1 if N < L else 0, N - 1),
+        fresh=rng.random() < 0.25,
+        equal_norm=rng.random() < 0.3,
+        share=rng.choice([0, 0, 0.35, 1]) if N > 1 else 0,
+        cut=[],
+        seed=rng.randint(1, 10**6),
+    )
 
 
 @browser
@@ -230,16 +262,22 @@ def test_two_hundred_random_settings_agree_with_the_library(playground, models):
         task, key = from_json(run.config).task, (run.name, wanted["step"])
         model = loaded.setdefault(key, build_model(from_json(run.config), run.weights(wanted["step"])))
         edited = as_asked(rebuilt(found, task), found, task)
-        records = [[s[name] for s in found["prompt"]["segments"]] for name in ("system", "label", "start", "length", "first")]
+        records = [
+            [s[name] for s in found["prompt"]["segments"]] for name in ("system", "label", "start", "length", "first")
+        ]
         assert records == [column[0].tolist() for column in vars(edited.segments).values()]
         rows = slice(edited.query_row, None)
-        said = {"tokens": (found["prompt"]["tokens"], edited.tokens[0]),
-                "predictions": (found["predictions"], model.predict(edited.inputs.float())[0]),
-                "byLabel": (found["byLabel"], Named(task).predict(edited.inputs)[0, rows]),
-                "byState": (found["byState"], Match(task).predict(edited.inputs)[0, rows])}
+        said = {
+            "tokens": (found["prompt"]["tokens"], edited.tokens[0]),
+            "predictions": (found["predictions"], model.predict(edited.inputs.float())[0]),
+            "byLabel": (found["byLabel"], Named(task).predict(edited.inputs)[0, rows]),
+            "byState": (found["byState"], Match(task).predict(edited.inputs)[0, rows]),
+        }
         for name, (there, here) in said.items():
             worst[name] = max(worst[name], (torch.tensor(there, dtype=torch.double) - here.double()).abs().max().item())
-    assert worst["tokens"] < 1e-5 and worst["predictions"] < 1e-3 and worst["byLabel"] < 1e-3 and worst["byState"] < 1e-3, worst
+    assert (
+        worst["tokens"] < 1e-5 and worst["predictions"] < 1e-3 and worst["byLabel"] < 1e-3 and worst["byState"] < 1e-3
+    ), worst
 
 
 @browser
@@ -254,7 +292,9 @@ def test_cut_parts_agree_with_the_library(playground, models):
         found = ask(playground, cut=cut, seed=7)
         edits = {}
         for layer in range(config.model.n_layer):
-            heads = [int(part.split(".")[1]) for part in cut if part.startswith(f"{layer}.") and not part.endswith("mlp")]
+            heads = [
+                int(part.split(".")[1]) for part in cut if part.startswith(f"{layer}.") and not part.endswith("mlp")
+            ]
             if heads:
                 keep = torch.tensor([float(h not in heads) for h in range(config.model.n_head)])[None, :, None, None]
                 edits[f"h.{layer}.attn.hook_z"] = lambda z, keep=keep: z * keep
@@ -268,7 +308,9 @@ def test_cut_parts_agree_with_the_library(playground, models):
 
 @browser
 def test_first_view_is_what_the_page_computes(playground, models):
-    """The prompt that came along, computed again in the page; means over the page's own prompts, within their intervals."""
+    """The prompt that came along, computed again in the page; means over the page's own prompts, within their
+    intervals.
+    """
     widget = Explorer(shown=1, linked=True)
     first = page.first_view(models[0], {name: getattr(widget, name) for name in NAMES})
     drawn = playground.evaluate(f"{FULL}.answer().predictions")
@@ -286,11 +328,14 @@ def test_first_view_is_what_the_page_computes(playground, models):
 
 @browser
 def test_drawn_prompts_have_the_statistics_of_the_task(playground):
-    found = playground.evaluate("""root => {
+    found = playground.evaluate(
+        """root => {
         const out = [];
         for (let seed = 1; seed <= 1500; seed++) { root.recall.set('seed', seed); out.push(root.base()); }
         return out;
-    }""", playground.evaluate_handle(FULL))
+    }""",
+        playground.evaluate_handle(FULL),
+    )
     U = torch.tensor([each["U"] for base in found for each in base["systems"]], dtype=torch.double)
     x0 = torch.tensor([each["x0"] for base in found for each in base["systems"]], dtype=torch.double)
     names, n = torch.tensor([base["names"] for base in found]), U.shape[-1]
@@ -309,14 +354,19 @@ def test_drawn_prompts_have_the_statistics_of_the_task(playground):
 
 @browser
 def test_answers_come_at_once(playground, models):
-    """One trace within 50 ms of a control's move, first interval 0.3 s, 50 traces 1 s, 200 traces 4 s (medians, as the machine may be
-    shared); no task of the page's own thread over 100 ms once it is ready."""
+    """One trace within 50 ms of a control's move, first interval 0.3 s, 50 traces 1 s, 200 traces 4 s (medians, as
+    the machine may be shared); no task of the page's own thread over 100 ms once it is ready.
+    """
     eight = next(run for run in models if (run.config["task"]["dimension"], run.config["task"]["labels"]) == (5, 8))
     ask(playground, whole=True, run=eight.name, step=eight.steps[-1], systems=8)
-    playground.evaluate("""() => { window.long = []; new PerformanceObserver((list) => window.long.push(...list.getEntries().map((e) => e.duration))).observe({ type: 'longtask' }); }""")
+    playground.evaluate(
+        """() => { window.long = []; new PerformanceObserver((list) => window.long.push(...list.getEntries().map((e) => e.duration))).observe({ type: 'longtask' }); }"""
+    )
     took = [ask(playground, whole=True, shown=i % 8, seed=i + 1)["took"] for i in range(5)]
     median = lambda name: sorted(float(each[name]) for each in took)[2]
-    assert median("milliseconds") <= 50 and median("interval") <= 300 and median("fifty") <= 1000 and median("all") <= 4000, took
+    assert (
+        median("milliseconds") <= 50 and median("interval") <= 300 and median("fifty") <= 1000 and median("all") <= 4000
+    ), took
     assert max(playground.evaluate("window.long"), default=0) <= 100
 
 
@@ -330,7 +380,8 @@ def test_page_is_there_within_two_seconds(visit):
     assert sorted(took)[1] < 2000, took
 
 
-# --------------------------------------------------------------------------------------------------------- every control
+# --------------------------------------------------------------------------------------------------------- every
+# control
 
 
 def stage(tab):
@@ -398,7 +449,9 @@ def test_the_label_can_be_dragged(playground):
 
 @browser
 def test_training_plays_and_recall_appears(playground):
-    """Before look-up the first answer is wrong and the second right; at the end both are: the book's claim, in the page."""
+    """Before look-up the first answer is wrong and the second right; at the end both are: the book's claim, in the
+    page.
+    """
     early, late = ask(playground, whole=True, shown=0, step=1300), ask(playground, whole=True, step=3000)
     error = lambda found, k: found["stats"]["error"]["model"][k - 1]["mean"]
     assert error(early, 1) > 0.5 and error(early, 2) < 0.4 and error(late, 1) < 0.25
@@ -417,11 +470,24 @@ def test_a_link_reproduces_a_view_and_a_bad_one_is_explained(visit, playground):
     again = tab.evaluate(f"{FULL}.answer().predictions")
     assert again == found["predictions"]
     notes = tab.locator(".recall-play-notes").first
-    for bad, words in (("%", "the link is damaged"), ("toString=1", 'sets "toString"'), ("systems=9", "at most 4 systems, not 9"), ("run=nothing", "run must be a model of this page"), ("colour=red", 'sets "colour"'),
-                       ("length=40", "of 40 states are not to be had"), ("share=2", "share must be 0 to 1"), ("cut=9.9", "cut must be parts such as"),
-                       ("step=17", "showing 0"), ("shown=7", "no segment 7 whose label")):
+    for bad, words in (
+        ("%", "the link is damaged"),
+        ("toString=1", 'sets "toString"'),
+        ("systems=9", "at most 4 systems, not 9"),
+        ("run=nothing", "run must be a model of this page"),
+        ("colour=red", 'sets "colour"'),
+        ("length=40", "of 40 states are not to be had"),
+        ("share=2", "share must be 0 to 1"),
+        ("cut=9.9", "cut must be parts such as"),
+        ("step=17", "showing 0"),
+        ("shown=7", "no segment 7 whose label"),
+    ):
         tab.evaluate("bad => { location.hash = '#play:' + bad }", bad)
-        tab.wait_for_function("words => document.querySelector('.recall-play-notes').textContent.toLowerCase().includes(words.toLowerCase())", arg=words)
+        tab.wait_for_function(
+            "words => "
+            "document.querySelector('.recall-play-notes').textContent.toLowerCase().includes(words.toLowerCase())",
+            arg=words,
+        )
         assert tab.locator(".recall-play-stage svg").count() and notes.inner_text()[0].isupper()
 
 
@@ -482,7 +548,8 @@ def test_nothing_serious_for_those_who_hear_or_type(chromium, address, name, sch
     assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")] == []
 
 
-# -------------------------------------------------------------------------------------------------------------- you first
+# -------------------------------------------------------------------------------------------------------------- you
+# first
 
 
 @browser
@@ -496,9 +563,15 @@ def test_the_reader_goes_first(visit):
     box = plane.bounding_box()
     at = lambda state: dict(x=box["width"] / 2 * (1 + state[0] / 1.9), y=box["height"] / 2 * (1 - state[1] / 1.9))
     plane.click(position=at(truth))
-    cells = lambda: root.locator("tbody tr").evaluate_all("rows => rows.map(row => [...row.children].map(cell => cell.textContent))")
+    cells = lambda: root.locator("tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.children].map(cell => cell.textContent))"
+    )
     errors = tab.evaluate(f"{round}.errors")
-    assert errors["you"] < 0.01 and errors["ideal"] < 1e-6 and cells()[0][1:] == ["0.00", f"{errors['model']:.2f}", "0.00", "1"]
+    assert (
+        errors["you"] < 0.01
+        and errors["ideal"] < 1e-6
+        and cells()[0][1:] == ["0.00", f"{errors['model']:.2f}", "0.00", "1"]
+    )
     root.get_by_role("button", name="next").click()
     tab.keyboard.press("ArrowUp")
     tab.keyboard.press("Enter")
@@ -507,7 +580,10 @@ def test_the_reader_goes_first(visit):
     before = tab.evaluate(f"{round}.first.truth")
     root.get_by_role("button", name="new systems").click()
     tab.wait_for_function(f"{round}?.k === 1")
-    assert tab.evaluate(f"{round}.first.truth") != before and "you are not told which" in root.locator(".recall-play-words").inner_text()
+    assert (
+        tab.evaluate(f"{round}.first.truth") != before
+        and "you are not told which" in root.locator(".recall-play-words").inner_text()
+    )
     assert plane.evaluate("plane => plane === document.activeElement")
     plane.click(position=dict(x=10, y=10))
     assert cells()[1][4] == "1"

@@ -5,8 +5,19 @@ import torch
 from recall import evaluation
 from recall.interventions import apply
 from recall.needle import needle_prompts
-from recall.predictors import (REFERENCES, CarryOn, Kalman, LabelBlind, Match, Pool, Pseudoinverse, Recall, Zero, blind_error,
-                               pseudoinverse_error)
+from recall.predictors import (
+    REFERENCES,
+    CarryOn,
+    Kalman,
+    LabelBlind,
+    Match,
+    Pool,
+    Pseudoinverse,
+    Recall,
+    Zero,
+    blind_error,
+    pseudoinverse_error,
+)
 from recall.task import Task, TaskConfig
 
 CONFIG = TaskConfig.compact(3, 4)
@@ -58,7 +69,8 @@ def test_blind_average_by_hand():
         tokens[0, row, 5], tokens[0, row, 6] = 1, x
     assert LabelBlind(config).predict(tokens)[0, 11].item() == pytest.approx((2 - 3) / 2)
     assert LabelBlind(config, shrunken=True).predict(tokens)[0, 11].item() == pytest.approx((2 - 3) / 3)
-    # pooled: x x' sums to 4 + 4 + 9 + 9, y x' to 4 + 4 - 9 - 9; forgetting half with every observation, to 14.25 and -12.75
+    # pooled: x x' sums to 4 + 4 + 9 + 9, y x' to 4 + 4 - 9 - 9; forgetting half with every observation, to 14.25 and
+    # -12.75
     assert Pool(config).predict(tokens)[0, 11].item() == pytest.approx(-10 / 26 * 3)
     assert Pool(config, memory=0.5).predict(tokens)[0, 11].item() == pytest.approx(-12.75 / 14.25 * 3)
     assert CarryOn(config).predict(tokens)[0, [6, 11]].tolist() == [[pytest.approx(2)], [pytest.approx(-3)]]
@@ -78,8 +90,10 @@ def test_pseudoinverse_theory(n):
         assert row["mean"] == pytest.approx(pseudoinverse_error(n, int(row.k)), abs=0.06)
 
 
-# Facts section 3. Those of n = 5 follow the protocol (median over the traces of a system, then over systems); those of the
-# other dimensions are medians over one trace per system, which is a different number (0.47 against 0.51 at n = 3, k = 3).
+# Facts section 3. Those of n = 5 follow the protocol (median over the traces of a system, then over systems); those of
+# the
+# other dimensions are medians over one trace per system, which is a different number (0.47 against 0.51 at n = 3, k =
+# 3).
 MEDIANS = {
     2: (8000, 1, [0.683, 0.683, 0.222, 0]),
     3: (8000, 1, [0.792, 0.792, 0.465, 0.151, 0]),
@@ -157,7 +171,9 @@ def test_matching_by_state_needs_no_label_from_the_second_observation():
     for N in (2, 4):
         prompts = needle_prompts(CONFIG, N, haystacks=100, traces=5)
         for condition in ("plain", "misdirected"):
-            query = evaluation.table(Match(CONFIG).predict, prompts, CONFIG, condition).query("event == 'query'")["mean"]
+            query = evaluation.table(Match(CONFIG).predict, prompts, CONFIG, condition).query("event == 'query'")[
+                "mean"
+            ]
             assert query.iloc[0] == pytest.approx(blind_error(N), abs=0.06) and query.iloc[1:].max() < 1e-5
     fresh = evaluation.table(Match(CONFIG).predict, prompts, CONFIG).query("event == 'initial'")["mean"]
     plain = evaluation.table(Pseudoinverse(CONFIG).predict, prompts, CONFIG).query("event == 'initial'")["mean"]

@@ -10,12 +10,15 @@ import pytest
 import torch
 from scipy import stats
 
-from recall import evaluation, probes, runs, verdicts
+from recall import evaluation, runs
 from recall.interventions import INTERVENTIONS
 from recall.needle import needle_prompts
 from recall.predictors import blind_error
+from recall.prose import verdicts
 from recall.runs import Run
 from recall.settings import from_json, preset, to_json, vary
+from recall.studies.when import by_heart
+from recall.studies.which_way import edits
 from recall.task import Task
 from recall.training import trained_model
 
@@ -29,46 +32,100 @@ def test_committed_rows_are_those_of_the_committed_weights(committed):
     """One run's rows, made again by another route: the evaluation table of one edit."""
     run = runs.load("haar-n3-l4-fast-0-s1-cd6e8b74")
     task = from_json(run.config).task
-    rows = committed.query("dimension == 3 and labels == 4 and seed == 1 and predictor == 'model' and needle == 'farthest' and systems == 2")
-    prompts = needle_prompts(task, 2, haystacks=16, traces=64, needle=0, seed=probes.SEED)
+    rows = committed.query(
+        "dimension == 3 and labels == 4 and seed == 1 and predictor == 'model' and needle == 'farthest' and systems "
+        "== 2"
+    )
+    prompts = needle_prompts(task, 2, haystacks=16, traces=64, needle=0, seed=edits.SEED)
     for name in ("equal-norm", "misdirected", "no-close"):
         again = evaluation.table(trained_model(run).predict, prompts, task, name).query("event == 'query' and k <= 5")
-        assert rows[rows.intervention == name]["mean"].to_numpy() == pytest.approx(again["mean"].to_numpy(), rel=0.02, abs=2e-3)
+        assert rows[rows.intervention == name]["mean"].to_numpy() == pytest.approx(
+            again["mean"].to_numpy(), rel=0.02, abs=2e-3
+        )
 
 
 def test_every_edit_that_can_be_made_is_there(committed):
     models = committed[committed.predictor == "model"]
     at = lambda N, needle: set(models[(models.systems == N) & (models.needle == needle)].intervention)
-    assert at(2, "farthest") == set(INTERVENTIONS) - {"no-labels"} and at(2, "nearest") == set(probes.NEAR)
+    assert at(2, "farthest") == set(INTERVENTIONS) - {"no-labels"} and at(2, "nearest") == set(edits.NEAR)
     assert at(4, "farthest") == at(2, "farthest") - {"unseen-label", "restart"}  # no label is left over
-    assert (models.groupby(["dimension", "seed", "intervention", "needle", "systems"]).k.count() == probes.LAST_K).all()
+    assert (models.groupby(["dimension", "seed", "intervention", "needle", "systems"]).k.count() == edits.LAST_K).all()
 
 
 def test_the_two_ways_are_what_they_should_be(committed):
-    ways = committed[(committed.seed == -1) & (committed.needle == "farthest") & (committed.systems == 2)].set_index(["dimension", "predictor", "intervention", "k"])["mean"]
+    ways = committed[(committed.seed == -1) & (committed.needle == "farthest") & (committed.systems == 2)].set_index(
+        ["dimension", "predictor", "intervention", "k"]
+    )["mean"]
     for n in (3, 5):
         assert max(ways[n, "by label", "equal-norm"]) < 1e-3 and max(ways[n, "by observation", "equal-norm"][1:]) < 1e-3
         assert ways[n, "by observation", "plain", 1] == pytest.approx(blind_error(2), abs=0.1)
-        assert ways[n, "by label", "misdirected", 1] == pytest.approx(2, abs=0.25) and ways[n, "by observation", "misdirected", 2] < 1e-3
-        assert 0.3 < ways[n, "by observation", "synchronised", 2] < 0.7 and ways[n, "by observation", "synchronised", 3] < 0.05
+        assert (
+            ways[n, "by label", "misdirected", 1] == pytest.approx(2, abs=0.25)
+            and ways[n, "by observation", "misdirected", 2] < 1e-3
+        )
+        assert (
+            0.3 < ways[n, "by observation", "synchronised", 2] < 0.7
+            and ways[n, "by observation", "synchronised", 3] < 0.05
+        )
 
 
 def test_effects_by_hand():
-    wrong = [dict(dimension=3, labels=4, setting="x", seed=seed, predictor="model", intervention="misdirected", needle="farthest", systems=2, k=k, mean=1.9 if k == 1 or seed == 3 else 0.1)
-             for seed in range(4) for k in (1, 2)]
-    rows = wrong + [dict(dimension=3, labels=4, setting="x", seed=seed, predictor="model", intervention=name, needle="farthest", systems=2, k=k, mean=mean)
-            for seed in range(4) for name, shift in (("plain", 0.0), ("equal-norm", 0.1 * seed)) for k, mean in ((1, 0.2), (2, 0.3 + shift))]
-    table = probes.effects(pd.DataFrame(rows))
+    wrong = [
+        dict(
+            dimension=3,
+            labels=4,
+            setting="x",
+            seed=seed,
+            predictor="model",
+            intervention="misdirected",
+            needle="farthest",
+            systems=2,
+            k=k,
+            mean=1.9 if k == 1 or seed == 3 else 0.1,
+        )
+        for seed in range(4)
+        for k in (1, 2)
+    ]
+    rows = wrong + [
+        dict(
+            dimension=3,
+            labels=4,
+            setting="x",
+            seed=seed,
+            predictor="model",
+            intervention=name,
+            needle="farthest",
+            systems=2,
+            k=k,
+            mean=mean,
+        )
+        for seed in range(4)
+        for name, shift in (("plain", 0.0), ("equal-norm", 0.1 * seed))
+        for k, mean in ((1, 0.2), (2, 0.3 + shift))
+    ]
+    table = edits.effects(pd.DataFrame(rows))
     assert table.groupby("kind").seeds.first().to_dict() == {"label-led": 1, "observation-led": 3}
     (row,) = table.query("kind == 'observation-led' and intervention == 'equal-norm'").to_dict("records")
     half = stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
-    assert (row["intervention"], row["seeds"], row["plain2"], row["edited2"]) == ("equal-norm", 3, pytest.approx(0.3), pytest.approx(0.4))
-    assert (row["low2"], row["high2"]) == (pytest.approx(0.1 - half), pytest.approx(0.1 + half)) and row["plain1"] == row["edited1"]
+    assert (row["intervention"], row["seeds"], row["plain2"], row["edited2"]) == (
+        "equal-norm",
+        3,
+        pytest.approx(0.3),
+        pytest.approx(0.4),
+    )
+    assert (row["low2"], row["high2"]) == (pytest.approx(0.1 - half), pytest.approx(0.1 + half)) and row[
+        "plain1"
+    ] == row["edited1"]
 
 
 def test_one_seed_has_no_interval(committed):
-    alone = probes.effects(committed[(committed.dimension == 5) & (committed.seed <= 0)])
-    assert len(alone) and (alone.seeds == 1).all() and alone.low2.isna().all() and "nan" not in verdicts.edits(alone).to_string()
+    alone = edits.effects(committed[(committed.dimension == 5) & (committed.seed <= 0)])
+    assert (
+        len(alone)
+        and (alone.seeds == 1).all()
+        and alone.low2.isna().all()
+        and "nan" not in verdicts.edits(alone).to_string()
+    )
     assert np.isfinite(alone.edited2).all()
 
 
@@ -78,35 +135,39 @@ def test_norm_gaps_are_those_of_the_committed_weights():
     run = runs.load("haar-n3-l4-fast-0-s1-cd6e8b74")
     task = from_json(run.config).task
     rows = table.query("dimension == 3 and seed == 1")
-    prompts = needle_prompts(task, 2, haystacks=32, traces=64, seed=probes.SEED)
-    again = evaluation.table(trained_model(run).predict, prompts, task).query("event == 'query' and k == 2")["mean"].iloc[0]
-    assert rows.error.mean() == pytest.approx(again, rel=0.03) and len(rows) == probes.GROUPS
+    prompts = needle_prompts(task, 2, haystacks=32, traces=64, seed=edits.SEED)
+    again = (
+        evaluation.table(trained_model(run).predict, prompts, task).query("event == 'query' and k == 2")["mean"].iloc[0]
+    )
+    assert rows.error.mean() == pytest.approx(again, rel=0.03) and len(rows) == edits.GROUPS
     assert (rows.gap.diff().dropna() > 0).all() and 1 < rows.gap.iloc[0] < 1.3 and rows.gap.iloc[-1] > 2
 
 
 def test_a_library_s_own_trajectories_are_shown_and_told_from_new_states(monkeypatch):
-    """A memory that knows the library's trajectories is right on those from k = 2 after the first label on, and on nothing else."""
+    """A memory that knows the library's trajectories is right on those from k = 2 after the first label on, and on
+    nothing else.
+    """
     run = tiny_library_run()
     config = from_json(run.config)
     stored = Task(config.task, config.seed).library  # [M, T, n]
 
     class Memory:
         def predict(self, tokens):
-            seen = tokens[..., -config.task.dimension:]
+            seen = tokens[..., -config.task.dimension :]
             near = torch.cdist(seen, stored.flatten(0, 1).unsqueeze(0).expand(len(seen), -1, -1))
             at = near.argmin(-1)
             step = at % stored.shape[1]
             following = stored.flatten(0, 1)[(at + 1).clamp(max=stored.shape[0] * stored.shape[1] - 1)]
             return following * (step < stored.shape[1] - 1).unsqueeze(-1)
 
-    monkeypatch.setattr(probes, "trained_model", lambda run: Memory())
-    found = probes.library([run], counts=(2,), haystacks=24)
+    monkeypatch.setattr(edits, "trained_model", lambda run: Memory())
+    found = by_heart.library([run], counts=(2,), haystacks=24)
     error = found.query("event == 'initial' and k == 2").set_index("shown")["mean"]
     assert error["trained trajectories"] < 1e-6
     assert error["trained maps, new states"] > 0.1 and error["fresh systems"] > 0.1
     assert found.query("event == 'query' and k == 2 and shown == 'trained trajectories'")["mean"].item() < 1e-6
     with pytest.raises(ValueError, match="run must be one that was trained on a library"):
-        probes.library([replace(run, config=to_json(preset("fast-1", 2, 4, 0)))])
+        by_heart.library([replace(run, config=to_json(preset("fast-1", 2, 4, 0)))])
 
 
 def tiny_library_run(library=20):

@@ -2,7 +2,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recall import systems
 from recall.task import stream
@@ -19,7 +20,8 @@ def test_haar_maps_are_orthogonal(n):
 
 
 def test_haar_is_uniform_and_plain_qr_is_not():
-    # on O(2) the trace is 2 cos(angle) for rotations and 0 for reflections: E tr = 0, E tr^2 = 1, det = +-1 equally often
+    # on O(2) the trace is 2 cos(angle) for rotations and 0 for reflections: E tr = 0, E tr^2 = 1, det = +-1 equally
+    # often
     U = systems.haar_orthogonal(40_000, 2, generator())
     trace, det = U.diagonal(dim1=1, dim2=2).sum(1), torch.linalg.det(U)
     assert abs(trace.mean()) < 0.02
@@ -35,7 +37,11 @@ def test_first_states_have_unit_mean_square(family):
     assert abs(drawn.x0.square().sum(-1).mean() - 1) < 0.02
 
 
-@given(family=st.sampled_from([f for f in systems.FAMILIES if f != "gaussian"]), n=st.integers(1, 6), steps=st.integers(1, 40))
+@given(
+    family=st.sampled_from([f for f in systems.FAMILIES if f != "gaussian"]),
+    n=st.integers(1, 6),
+    steps=st.integers(1, 40),
+)
 @settings(max_examples=30, deadline=None)
 def test_doubling_equals_stepping(family, n, steps):
     drawn = systems.draw(family, 4, n, generator(n))
@@ -88,9 +94,13 @@ def test_equal_norms_stay_equal_in_training_and_in_prompts():
     drawn = systems.draw("equal", 50, 3, generator())
     assert torch.allclose(systems.rollout(drawn, 9).norm(dim=-1), torch.ones(50, 9), atol=1e-5)
     again = systems.with_first_states(drawn.repeat(2), generator(1))
-    assert torch.allclose(again.x0.norm(dim=-1), torch.ones(100), atol=1e-6) and not torch.allclose(again.x0[:50], drawn.x0)
+    assert torch.allclose(again.x0.norm(dim=-1), torch.ones(100), atol=1e-6) and not torch.allclose(
+        again.x0[:50], drawn.x0
+    )
 
 
 def test_shaken_states_without_noise_to_speak_of_are_the_orbit():
     drawn = systems.draw("haar", 8, 3, generator())
-    assert torch.allclose(systems.rollout(drawn, 6, generator(), state_noise=1e-6), systems.rollout(drawn, 6), atol=1e-4)
+    assert torch.allclose(
+        systems.rollout(drawn, 6, generator(), state_noise=1e-6), systems.rollout(drawn, 6), atol=1e-4
+    )

@@ -4,15 +4,37 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recall.needle import needle_prompts
-from recall.task import LABEL_VALUE, Segments, Task, TaskConfig, _system_counts, lay_out, resume_times, statistics, stream, symbols
+from recall.task import (
+    LABEL_VALUE,
+    Segments,
+    Task,
+    TaskConfig,
+    _system_counts,
+    lay_out,
+    resume_times,
+    statistics,
+    stream,
+    symbols,
+)
 
 CONFIGS = st.builds(
     lambda generator, n, labels, rows: TaskConfig(
-        dimension=n, labels=labels, max_systems=labels, trace_length=rows, generator=generator, min_payload=2, max_payload=6),
-    st.sampled_from(["study", "compact"]), st.integers(1, 4), st.integers(1, 5), st.integers(10, 60),
+        dimension=n,
+        labels=labels,
+        max_systems=labels,
+        trace_length=rows,
+        generator=generator,
+        min_payload=2,
+        max_payload=6,
+    ),
+    st.sampled_from(["study", "compact"]),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.integers(10, 60),
 )
 
 
@@ -82,8 +104,14 @@ def test_study_generator_statistics():
     """Facts section 1.2, from 200,000 draws there; 40,000 here, so a band of four standard errors."""
     task = Task(TaskConfig.study(library=None), seed=11)
     rows = [statistics(task.sample_batch(step, 1000)) for step in range(40)]
-    expected = {"payload segments": 7.31, "distinct systems": 3.28, "resumptions": 4.03, "payload rows": 233.7,
-                "lone close": 0.60, "empty": 0.53}
+    expected = {
+        "payload segments": 7.31,
+        "distinct systems": 3.28,
+        "resumptions": 4.03,
+        "payload rows": 233.7,
+        "lone close": 0.60,
+        "empty": 0.53,
+    }
     for name, value in expected.items():
         sample = torch.tensor([row[name] for row in rows])
         error = sample.std() / len(rows) ** 0.5
@@ -151,22 +179,25 @@ def test_symbols_draw_the_trace():
     assert [not w.startswith(("(", ")", "start")) for w in words] == payload.tolist()
 
 
-@pytest.mark.parametrize("change, message", [
-    (dict(dimension=0), "dimension must be 1 to 64, not 0"),
-    (dict(max_systems=5), r"max_systems must be 1 to labels \(4\), not 5"),
-    (dict(max_payload=95), "max_payload must be at most trace_length - 2"),
-    (dict(min_payload=11), "min_payload must be 1 to max_payload"),
-    (dict(family="x"), "family must be one of haar, equal, identity"),
-    (dict(generator="x"), "generator must be study or compact"),
-    (dict(labels=0), "labels must be 1 to 256"),
-    (dict(library=2), r"library must be none or at least max_systems \(4\)"),
-    (dict(trace_length=1), "trace_length must be 3"),
-    (dict(min_systems=5), r"min_systems must be 1 to max_systems \(4\)"),
-    (dict(min_systems=2, generator="study"), "min_systems must be 1 for the study's generator"),
-    (dict(label_error=1.5), "label_error must be 0 to 1"),
-    (dict(state_noise=1.0), "state_noise must be 0 to below 1"),
-    (dict(state_noise=0.1, family="identity"), "state_noise must be 0 but for fresh systems of the haar family"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(dimension=0), "dimension must be 1 to 64, not 0"),
+        (dict(max_systems=5), r"max_systems must be 1 to labels \(4\), not 5"),
+        (dict(max_payload=95), "max_payload must be at most trace_length - 2"),
+        (dict(min_payload=11), "min_payload must be 1 to max_payload"),
+        (dict(family="x"), "family must be one of haar, equal, identity"),
+        (dict(generator="x"), "generator must be study or compact"),
+        (dict(labels=0), "labels must be 1 to 256"),
+        (dict(library=2), r"library must be none or at least max_systems \(4\)"),
+        (dict(trace_length=1), "trace_length must be 3"),
+        (dict(min_systems=5), r"min_systems must be 1 to max_systems \(4\)"),
+        (dict(min_systems=2, generator="study"), "min_systems must be 1 for the study's generator"),
+        (dict(label_error=1.5), "label_error must be 0 to 1"),
+        (dict(state_noise=1.0), "state_noise must be 0 to below 1"),
+        (dict(state_noise=0.1, family="identity"), "state_noise must be 0 but for fresh systems of the haar family"),
+    ],
+)
 def test_bad_values_name_the_field_and_its_range(change, message):
     with pytest.raises(ValueError, match=message):
         TaskConfig(**{"max_systems": 4, **change})
@@ -239,7 +270,9 @@ def test_label_error_takes_a_label_from_all_and_leaves_the_states():
     mode = wrong.segments.label.where(used, wrong.segments.label.mode(1).values[:, None]).mode(1).values[:, None]
     share = (wrong.segments.label != mode)[used].float().mean()
     assert abs(share - 0.3) < 4 * (0.21 / used.sum()) ** 0.5
-    assert torch.equal(right.segments.first, wrong.segments.first) and torch.equal(right.segments.system, wrong.segments.system)
+    assert torch.equal(right.segments.first, wrong.segments.first) and torch.equal(
+        right.segments.system, wrong.segments.system
+    )
     s, rows = wrong.segments, torch.arange(256)[:, None]
     opened = wrong.tokens[rows, s.start.clamp(max=200), 2 * s.label]
     assert (opened[s.start <= 200] == LABEL_VALUE).all()  # what is shown is what the record says
@@ -252,7 +285,10 @@ def test_state_noise_keeps_the_law_and_the_prompts_are_clean():
     assert abs(states[:, 50:].square().sum(-1).mean() - 1) < 0.03
     moved = states[:, 1:] - (1 - 0.25) ** 0.5 * (A.unsqueeze(1) @ states[:, :-1].unsqueeze(-1)).squeeze(-1)
     assert abs(moved.square().sum(-1).mean() - 0.25) < 0.01
-    assert torch.equal(needle_prompts(task.config, 2, seed=1).tokens, needle_prompts(replace(task.config, state_noise=0.0, label_error=0.0), 2, seed=1).tokens)
+    assert torch.equal(
+        needle_prompts(task.config, 2, seed=1).tokens,
+        needle_prompts(replace(task.config, state_noise=0.0, label_error=0.0), 2, seed=1).tokens,
+    )
 
 
 def test_options_at_their_default_are_the_traces_of_before():
@@ -265,5 +301,9 @@ def test_options_at_their_default_are_the_traces_of_before():
 def test_a_batch_moves_whole():
     batch = Task(TaskConfig.compact(2, 2), seed=0).sample_batch(0, 2)
     moved = batch.to("meta")
-    assert {moved.tokens.device.type, moved.observations.device.type, *(v.device.type for v in vars(moved.segments).values())} == {"meta"}
+    assert {
+        moved.tokens.device.type,
+        moved.observations.device.type,
+        *(v.device.type for v in vars(moved.segments).values()),
+    } == {"meta"}
     assert torch.equal(batch.to("cpu").mask, batch.mask)

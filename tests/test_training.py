@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
-from recall import costs, runs, settings, summary, training
+from recall import measures, runs, settings, training
 from recall.evaluation import EvaluationConfig
-from recall.task import Task, TaskConfig, after_query
 from recall.settings import TrainingConfig
+from recall.studies.abilities import costs, tables
+from recall.task import Task, TaskConfig, after_query
 
 
 def tiny(steps=12, **changes):
@@ -43,7 +44,8 @@ def test_loss_by_hand():
 def test_weighted_loss_by_hand():
     """A model that errs by 1, 2, 3 and 4 where the next row is initial, and 1, 2 and more after a query."""
     batch = Task(TaskConfig.compact(2, 2), 0).sample_batch(0, 3)
-    k = torch.zeros(batch.mask.shape, dtype=torch.long)  # counted along each trace, without the segment records' arithmetic
+    # counted along each trace, without the segment records' arithmetic
+    k = torch.zeros(batch.mask.shape, dtype=torch.long)
     for trace, records in enumerate(zip(*(column.tolist() for column in vars(batch.segments).values()))):
         for system, label, start, length, first in zip(*records):
             for i in range(max(length, 0)):
@@ -55,7 +57,9 @@ def test_weighted_loss_by_hand():
     assert min(count) > 0
     for weights in [(1, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 0), (0, 1, 1, 0), (1, 16, 1, 1)]:
         total = sum(w * c * (i + 1) ** 2 for i, (w, c) in enumerate(zip(weights, count)))
-        assert training.loss_of(model, batch, weights).item() == pytest.approx(total / sum(w * c for w, c in zip(weights, count)))
+        assert training.loss_of(model, batch, weights).item() == pytest.approx(
+            total / sum(w * c for w, c in zip(weights, count))
+        )
 
 
 def test_what_is_knocked_out_moves_no_weight():
@@ -84,11 +88,16 @@ def test_resume_gives_the_same_weights_and_history(tmp_path, optimiser):
 
 
 def test_a_kill_loses_nothing(tmp_path):
-    """SIGKILL a training process in the middle; what is there is whole, and the resumed run equals an undisturbed one."""
+    """SIGKILL a training process in the middle; what is there is whole, and the resumed run equals an undisturbed
+    one.
+    """
     config = tiny(steps=400)
     (tmp_path / "config.json").write_text(runs.canonical(settings.to_json(config)))
-    code = ("import sys; from recall import settings, training; training.SAVE_SECONDS = 0.05; training.FINAL_HAYSTACKS, training.FINAL_TRACES = 2, 3\n"
-            "import json; config = settings.from_json(json.load(open(sys.argv[1]))); training.train(config, sys.argv[2])")
+    code = (
+        "import sys; from recall import settings, training; training.SAVE_SECONDS = 0.05; training.FINAL_HAYSTACKS, "
+        "training.FINAL_TRACES = 2, 3\n"
+        "import json; config = settings.from_json(json.load(open(sys.argv[1]))); training.train(config, sys.argv[2])"
+    )
     out = tmp_path / "killed"
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "config.json"), str(out)])
     deadline = time.monotonic() + 120
@@ -105,13 +114,21 @@ def test_a_kill_loses_nothing(tmp_path):
 def test_seeds_and_streams_change_what_they_should(tmp_path):
     a = training.train(tiny(), tmp_path / "a")
     assert not same(a.weights(), training.train(replace(tiny(), seed=4), tmp_path / "b").weights())
-    assert not torch.equal(training.build_model(tiny()).wpe.weight, training.build_model(replace(tiny(), seed=4)).wpe.weight)
+    assert not torch.equal(
+        training.build_model(tiny()).wpe.weight, training.build_model(replace(tiny(), seed=4)).wpe.weight
+    )
 
 
 def test_run_folder_is_verified(tmp_path):
     run = training.train(tiny(), tmp_path / "run")
     assert run.manifest["threads"] == 1 and run.config["seed"] == 3
-    assert {p.name for p in run.folder.iterdir()} == {*runs.FILES, "manifest.json", "checkpoints", "resume.safetensors", ".lock"}
+    assert {p.name for p in run.folder.iterdir()} == {
+        *runs.FILES,
+        "manifest.json",
+        "checkpoints",
+        "resume.safetensors",
+        ".lock",
+    }
     halves, _ = runs.load_tensors(run.folder / "final.safetensors")
     assert all(t.dtype == torch.float16 for t in halves.values())
     assert training.train(tiny(), run.folder).manifest == run.manifest  # finished runs are not trained again
@@ -210,7 +227,9 @@ def test_bf16_and_threads_run(tmp_path):
 
 
 def test_training_really_learns(tmp_path):
-    """150 steps at n = 1 (maps +1 and -1) must at least learn to go on: an untrained or mis-aligned model stays near 1."""
+    """150 steps at n = 1 (maps +1 and -1) must at least learn to go on: an untrained or mis-aligned model stays near
+    1.
+    """
     config = settings.preset("fast-0", 1, 2, steps=150, batch_size=16, evaluate_every=75)
     config = replace(config, evaluation=EvaluationConfig(systems=(1,), haystacks=20, traces=10))
     history = training.train(config, tmp_path / "run").history
@@ -220,14 +239,16 @@ def test_training_really_learns(tmp_path):
 
 def test_needle_distance_reads_every_checkpoint(tmp_path):
     run = training.train(tiny(), tmp_path / "run")
-    rows = training.needle_distance(run.folder, haystacks=2, traces=3)
+    rows = tables.needle_distance(run.folder, haystacks=2, traces=3)
     assert sorted(rows.examples.unique()) == [4 * step for step in training.checkpoint_steps(12)]
-    assert rows.groupby(["needle", "k"]).size().to_dict() == {(n, k): 2 for n in ("farthest", "nearest") for k in (1, 2)}
+    assert rows.groupby(["needle", "k"]).size().to_dict() == {
+        (n, k): 2 for n in ("farthest", "nearest") for k in (1, 2)
+    }
     assert set(rows.run) == {settings.from_json(run.config).name}
     runs.discard(run.folder)
     (run.folder / "config.json").write_text(runs.canonical(run.config))
     with pytest.raises(ValueError, match="checkpoints must be in the run folder"):
-        training.needle_distance(run.folder)
+        tables.needle_distance(run.folder)
 
 
 def test_a_diverging_run_ends_as_such_and_keeps_its_curve(tmp_path):
@@ -235,7 +256,7 @@ def test_a_diverging_run_ends_as_such_and_keeps_its_curve(tmp_path):
     assert run.manifest["ended"] == "diverged" and 0 < run.manifest["steps"] < 400
     assert run.history.step.max() == run.manifest["steps"] and run.history.step.min() == 0
     assert not run.history.loss.iloc[-1] < training.DIVERGED
-    row = summary.describe(run)
+    row = measures.describe(run)
     assert row["ended"] == "diverged" and row["steps"] == run.manifest["steps"]
     assert math.isnan(row["emergence"]["1-after"][2])
     assert training.train(tiny(steps=400, muon_rate=1e4, learning_rate=1e4), tmp_path / "run").manifest == run.manifest
@@ -247,8 +268,8 @@ def test_a_run_that_learnt_and_then_diverged_has_nothing(tmp_path):
     run.history.loc[run.history.step < 12, "score"] = 0.9
     for ended, reached in (("steps", True), ("diverged", False)):
         run.manifest["ended"] = ended
-        assert [date.reached for date in summary.dates(run, 2).values()] == [reached] * 2
-        assert math.isnan(summary.describe(run)["emergence"]["2-after"][2]) is not reached
+        assert [date.reached for date in measures.dates(run, 2).values()] == [reached] * 2
+        assert math.isnan(measures.describe(run)["emergence"]["2-after"][2]) is not reached
         assert math.isnan(costs.price(run)["both seconds"]) is not reached
 
 
@@ -259,8 +280,24 @@ def test_patience_ends_a_run_once_both_abilities_have_stayed(tmp_path, monkeypat
     def evaluator(*_):
         def evaluate(predict):
             score = next(scores)
-            return pd.DataFrame([dict(systems=2, condition=c, event="query", k=k, mean=1.0, median=1.0, q25=1.0, q75=1.0,
-                                      score=score if c == "plain" else 0.0) for c in ("plain", "misdirected") for k in (1, 2, 3)])
+            return pd.DataFrame(
+                [
+                    dict(
+                        systems=2,
+                        condition=c,
+                        event="query",
+                        k=k,
+                        mean=1.0,
+                        median=1.0,
+                        q25=1.0,
+                        q75=1.0,
+                        score=score if c == "plain" else 0.0,
+                    )
+                    for c in ("plain", "misdirected")
+                    for k in (1, 2, 3)
+                ]
+            )
+
         return evaluate
 
     monkeypatch.setattr(training, "Evaluator", evaluator)
@@ -274,8 +311,11 @@ def test_later_fields_are_left_out_of_names_while_at_their_default():
     assert "patience" not in settings.to_json(plain)["training"] and "beta2" not in settings.to_json(plain)["training"]
     assert settings.to_json(other)["training"]["patience"] == 2 and other.name != plain.name
     assert settings.from_json(settings.to_json(other)) == other and settings.from_json(settings.to_json(plain)) == plain
-    for field, value, message in [("beta2", 1.0, "beta2 must be 0 to below 1"), ("momentum", -0.1, "momentum must be 0"),
-                                  ("patience", -1, "patience must be at least 0")]:
+    for field, value, message in [
+        ("beta2", 1.0, "beta2 must be 0 to below 1"),
+        ("momentum", -0.1, "momentum must be 0"),
+        ("patience", -1, "patience must be at least 0"),
+    ]:
         with pytest.raises(ValueError, match=message):
             tiny(**{field: value})
 
@@ -286,7 +326,9 @@ def test_vary_replaces_parts_and_keeps_the_rest():
     assert changed.setting == "long" and changed.seed == 7 and changed.training.momentum == 0.5
     assert changed.model.n_positions == 112 and replace(changed.model, n_positions=base.model.n_positions) == base.model
     assert settings.vary(base, base.setting) == base
-    for parts, message in [({"colour": {}}, "part must be task, model, training or evaluation, not 'colour'"),
-                           ({"model": {"width": 3}}, "model field must be one of n_in, .*, not 'width'")]:
+    for parts, message in [
+        ({"colour": {}}, "part must be task, model, training or evaluation, not 'colour'"),
+        ({"model": {"width": 3}}, "model field must be one of n_in, .*, not 'width'"),
+    ]:
         with pytest.raises(ValueError, match=message):
             settings.vary(base, "x", **parts)

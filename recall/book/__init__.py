@@ -70,7 +70,10 @@ def classic_script(name: str, module: str) -> str:
 
 def _page(app, pagename, templatename, context, doctree):
     body = context.get("body", "")
-    figures, widgets = 'class="recall-canvas"' in body, [name for name in explorer.FILES if f'data-widget="{name}"' in body]
+    figures, widgets = (
+        'class="recall-canvas"' in body,
+        [name for name in explorer.FILES if f'data-widget="{name}"' in body],
+    )
     if figures:
         app.add_js_file("recall/vega.js", loading_method="defer", priority=700)
     if widgets:

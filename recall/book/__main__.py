@@ -15,7 +15,7 @@ import nbformat
 import papermill
 import yaml
 
-from recall.book.figure import WIDGET
+from recall.figures import WIDGET
 from recall.runs import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -39,8 +39,15 @@ def execute(source: Path, target: Path, parameters: dict | None = None) -> None:
             raise ValueError(f"{name} must be a parameter of {source.name}: {', '.join(known) or 'it has none'}")
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "executed.ipynb"
-        papermill.execute_notebook(str(source), str(out), parameters or {}, cwd=str(source.parent), progress_bar=False,
-                                   log_output=False, kernel_name="python3")
+        papermill.execute_notebook(
+            str(source),
+            str(out),
+            parameters or {},
+            cwd=str(source.parent),
+            progress_bar=False,
+            log_output=False,
+            kernel_name="python3",
+        )
         notebook = nbformat.read(out, 4)
     write_atomically(target, (nbformat.writes(normalised(notebook)) + "\n").encode())
 
@@ -81,7 +88,11 @@ def main(arguments: list[str] | None = None) -> int:
         for name in given.chapters or there:
             source = there[name]
             print(f"executing {source.relative_to(ROOT)}", flush=True)
-            execute(source, (given.out or source.parent) / source.name, {key: yaml.safe_load(value) for key, value in given.p})
+            execute(
+                source,
+                (given.out or source.parent) / source.name,
+                {key: yaml.safe_load(value) for key, value in given.p},
+            )
     except ValueError as error:
         print(f"recall.book: {error}", file=sys.stderr)
         return 2

@@ -1,8 +1,8 @@
 """Widgets that compute in the reader's page, and in JupyterLab: the trace explorer and the playground.
 
-JavaScript in three floors: `core.js` computes, `dom.js` and `picture.js` draw, `trace.js` and `playground.js` are the widgets.  A
-widget's module is its files one after the other, because a page opened from a folder (file://) may not import.
-"""
+JavaScript in three floors: `core.js` computes, `dom.js` and `picture.js` draw, `trace.js` and `playground.js` are
+the widgets.  A widget's module is its files one after the other, because a page opened from a folder (file://) may
+not import."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pandas as pd
 import traitlets
 
 from recall import runs
-from recall.book.figure import WIDGET, embed_json, table_html
 from recall.explorer import page
+from recall.figures import WIDGET, embed_json, table_html
 from recall.task import check
 
 HERE = Path(__file__).parent
@@ -37,16 +37,18 @@ def styles() -> str:
 
 def _html(kind: str, state: dict, meanwhile: str = "") -> str:
     """Markup that page.js mounts; `meanwhile` stands there until then, and for readers without JavaScript."""
-    return f'<div class="recall-explorer" data-widget="{kind}">{meanwhile}<script type="application/json">{embed_json(state)}</script></div>'
+    return (
+        f'<div class="recall-explorer" data-widget="{kind}">{meanwhile}<script '
+        f'type="application/json">{embed_json(state)}</script></div>'
+    )
 
 
 class TraceExplorer(anywidget.AnyWidget):
     """Draws an interleaved trace and its tokens; the reader changes dimension, label count and segment lengths.
 
-    dimension: 2..8.  labels: 1..8, every one of them in use.  min_payload, max_payload: observations per segment, 1..15.
-    seed: of the page's own generator.  trace: what is on screen, {rows, segments: [{system, label, start, length}],
-    observations: [system][time][n], tokens: [row][column]}; written by the page, read from Python.
-    """
+    dimension: 2..8.  labels: 1..8, every one of them in use.  min_payload, max_payload: observations per segment,
+    1..15. seed: of the page's own generator.  trace: what is on screen, {rows, segments: [{system, label, start,
+    length}], observations: [system][time][n], tokens: [row][column]}; written by the page, read from Python."""
 
     _esm, _css = module("trace"), styles()
     dimension = traitlets.Int(2, min=2, max=8).tag(sync=True)
@@ -73,8 +75,9 @@ SETTINGS = ("run", "step", "systems", "needle", "length", "shown", "fresh", "equ
 
 
 class _Answering(anywidget.AnyWidget):
-    """A widget whose page asks for checkpoints: `asked` names one (and counts, after a #), `weights` then holds its bytes and
-    `answered` its name."""
+    """A widget whose page asks for checkpoints: `asked` names one (and counts, after a #), `weights` then holds its
+    bytes and `answered` its name.
+    """
 
     catalogue = traitlets.List().tag(sync=True)
     asked = traitlets.Unicode("").tag(sync=True)
@@ -118,22 +121,27 @@ class YouFirst(_Answering):
 
     def _repr_mimebundle_(self, **kwargs):
         state = {name: getattr(self, name) for name in ("catalogue", "labelled", "seed")}
-        meanwhile = "<p>Here a reader with JavaScript guesses the next state of a system in the plane before the transformer does.</p>"
+        meanwhile = (
+            "<p>Here a reader with JavaScript guesses the next state of a system in the plane before the "
+            "transformer does.</p>"
+        )
         return {"text/html": _html("guess", state, meanwhile), WIDGET: super()._repr_mimebundle_(**kwargs)[0][WIDGET]}
 
 
 class Explorer(_Answering):
-    """The playground: a trained transformer answers needle prompts that the reader changes.  Set several controls from Python
-    inside `with explorer.hold_sync():`, as the page brings each change into its range.
+    """The playground: a trained transformer answers needle prompts that the reader changes.  Set several controls
+    from Python inside `with explorer.hold_sync():`, as the page brings each change into its range.
 
-    Explorer() offers the committed models of data/playground.json, Explorer(name) begins with the one of that name; Explorer(run)
-    offers a run of the reader's own: a `runs.Run`, or the folder of a run, trained or in training (`follow`).  dimension, labels:
-    begin with the committed model that is nearest to these; it says what it is.  Every control is a trait, read and set from Python:
+    Explorer() offers the committed models of data/playground.json, Explorer(name) begins with the one of that name;
+    Explorer(run) offers a run of the reader's own: a `runs.Run`, or the folder of a run, trained or in training
+    (`follow`).  dimension, labels: begin with the committed model that is nearest to these; it says what it is.
+    Every control is a trait, read and set from Python:
 
-    run: name of the model.  step: of its training, one that is there.  systems: N in the prompt.  needle: segment that comes
-    back.  length: states in a segment.  shown: segment whose label the query shows, -1 for an unseen label.  fresh: a new system
-    comes instead of the needle's.  equal_norm, share: the interventions equal-norm and synchronised.  cut: parts whose output is
-    set to 0, "1.2" (layer 1, head 2) or "0.mlp".  seed: of the page's own generator; 0 is the prompt that came along.
+    run: name of the model.  step: of its training, one that is there.  systems: N in the prompt.  needle: segment
+    that comes back.  length: states in a segment.  shown: segment whose label the query shows, -1 for an unseen
+    label.  fresh: a new system comes instead of the needle's.  equal_norm, share: the interventions equal-norm and
+    synchronised.  cut: parts whose output is set to 0, "1.2" (layer 1, head 2) or "0.mlp".  seed: of the page's own
+    generator; 0 is the prompt that came along.
 
     parts: groups of controls that are there (label, model, step, prompt, states, cut; none named: all).
     linked: the page's address can hold a view.  more: address of the page with all controls.
@@ -155,26 +163,52 @@ class Explorer(_Answering):
     more = traitlets.Unicode("").tag(sync=True)
     first = traitlets.Dict().tag(sync=True)  # in the book only: in JupyterLab the page computes it
 
-    def __init__(self, run: runs.Run | Path | str | None = None, *, dimension: int | None = None, labels: int | None = None, **settings):
+    def __init__(
+        self,
+        run: runs.Run | Path | str | None = None,
+        *,
+        dimension: int | None = None,
+        labels: int | None = None,
+        **settings,
+    ):
         committed = {each.name: each for each in page.listed()}
         if run is not None and not (isinstance(run, str) and run in committed):
             run = run if isinstance(run, runs.Run) else _opened(Path(run))
-        chosen = run if isinstance(run, runs.Run) else committed[run or page.nearest(list(committed.values()), dimension, labels).name]
+        chosen = (
+            run
+            if isinstance(run, runs.Run)
+            else committed[run or page.nearest(list(committed.values()), dimension, labels).name]
+        )
         check("run", bool(chosen.steps), "one with a checkpoint", chosen.name)
         settings.setdefault("step", chosen.steps[-1])
         settings.setdefault("systems", min(2, chosen.config["task"]["labels"]))
         check("step", settings["step"] in chosen.steps, f"one of {', '.join(map(str, chosen.steps))}", settings["step"])
         super().__init__([run] if isinstance(run, runs.Run) else list(committed.values()), run=chosen.name, **settings)
         labels = chosen.config["task"]["labels"]
-        check("family", chosen.config["task"]["family"] == "haar", "haar, the only one that the page draws", chosen.config["task"]["family"])
+        check(
+            "family",
+            chosen.config["task"]["family"] == "haar",
+            "haar, the only one that the page draws",
+            chosen.config["task"]["family"],
+        )
         check("systems", self.systems <= labels, f"1 to labels ({labels})", self.systems)
         check("needle", self.needle < self.systems, f"0 to systems - 1 ({self.systems - 1})", self.needle)
         check("shown", self.shown < self.systems, f"-1 to systems - 1 ({self.systems - 1})", self.shown)
-        check("shown", self.shown >= 0 or self.systems < labels, f"a segment: all {labels} labels are in the prompt", self.shown)
+        check(
+            "shown",
+            self.shown >= 0 or self.systems < labels,
+            f"a segment: all {labels} labels are in the prompt",
+            self.shown,
+        )
 
     def follow(self, folder: Path):
-        """A `report` for `training.train(..., folder, report=explorer.follow(folder))`: the widget shows every new checkpoint."""
-        folder, seen = Path(folder), {*_opened(Path(folder)).steps} if (Path(folder) / "config.json").exists() else set()
+        """A `report` for `training.train(..., folder, report=explorer.follow(folder))`: the widget shows every new
+        checkpoint.
+        """
+        folder, seen = (
+            Path(folder),
+            {*_opened(Path(folder)).steps} if (Path(folder) / "config.json").exists() else set(),
+        )
 
         def report(progress: dict) -> None:
             step = progress["step"]
@@ -192,14 +226,33 @@ class Explorer(_Answering):
     def _repr_mimebundle_(self, **kwargs):
         settings = {name: getattr(self, name) for name in SETTINGS}
         first = page.first_view(self._runs[self.run], settings)
-        state = settings | {name: getattr(self, name) for name in ("catalogue", "parts", "linked", "more")} | {"first": first}
-        return {"text/html": _html("playground", state, _meanwhile(first) if first else ""), WIDGET: super()._repr_mimebundle_(**kwargs)[0][WIDGET]}
+        state = (
+            settings
+            | {name: getattr(self, name) for name in ("catalogue", "parts", "linked", "more")}
+            | {"first": first}
+        )
+        return {
+            "text/html": _html("playground", state, _meanwhile(first) if first else ""),
+            WIDGET: super()._repr_mimebundle_(**kwargs)[0][WIDGET],
+        }
 
 
 def tries(views: list[tuple[str, dict]]) -> str:
     """A list of links (text, settings) that set the playground of their page: what is not given is as in Explorer()."""
     first = next(iter(page.listed()))
-    plain = dict(run=first.name, step=first.steps[-1], systems=2, needle=0, length=10, shown=0, fresh=False, equal_norm=False, share=0, cut=[], seed=0)
+    plain = dict(
+        run=first.name,
+        step=first.steps[-1],
+        systems=2,
+        needle=0,
+        length=10,
+        shown=0,
+        fresh=False,
+        equal_norm=False,
+        share=0,
+        cut=[],
+        seed=0,
+    )
     items = "".join(f'<li><a href="#play:{_address(plain | settings)}">{text}</a></li>' for text, settings in views)
     return f'<ul class="recall-tries">{items}</ul>'
 
@@ -207,7 +260,10 @@ def tries(views: list[tuple[str, dict]]) -> str:
 def _address(settings: dict) -> str:
     """As `toFragment` in playground.js."""
     words = {True: "true", False: "false"}
-    return "&amp;".join(f"{name}={'+'.join(value) if isinstance(value, list) else words[value] if isinstance(value, bool) else value}" for name, value in settings.items())
+    return "&amp;".join(
+        f"{name}={'+'.join(value) if isinstance(value, list) else words[value] if isinstance(value, bool) else value}"
+        for name, value in settings.items()
+    )
 
 
 def _opened(folder: Path) -> runs.Run:
@@ -219,6 +275,12 @@ def _meanwhile(first: dict) -> str:
     """The first view as a table: for print, and for readers without JavaScript."""
     error = first["stats"]["error"]
     columns = {"the model": "model", "who believes the label": "byLabel", "who looks at the states": "byState"}
-    rows = {title: [f"{each['mean']:.2f} ± {each['half']:.2f}" for each in error[name]] for title, name in columns.items()}
+    rows = {
+        title: [f"{each['mean']:.2f} ± {each['half']:.2f}" for each in error[name]] for title, name in columns.items()
+    }
     frame = pd.DataFrame({"k after the query": range(1, len(error["model"]) + 1), **rows})
-    return table_html(frame, f"<strong>A playground stands here where JavaScript runs.</strong> Its first view: squared error, mean of {first['stats']['count']} prompts with a 95 % interval.")
+    return table_html(
+        frame,
+        "<strong>A playground stands here where JavaScript runs.</strong> Its first view: squared error, mean of "
+        f"{first['stats']['count']} prompts with a 95 % interval.",
+    )

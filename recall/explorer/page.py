@@ -1,8 +1,7 @@
 """What the playground is given: packed checkpoints, the list of models, and a first view that stands there at once.
 
-data/playground.json lists the checkpoints that the page offers, with their SHA-256; all of them are the half-precision weights
-that `recall` itself uses under those names.
-"""
+data/playground.json lists the checkpoints that the page offers, with their SHA-256; all of them are the
+half-precision weights that `recall` itself uses under those names."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from dataclasses import asdict
 import numpy as np
 from torch import Tensor
 
-from recall import interventions, runs, summary
+from recall import interventions, measures, runs
 from recall.evaluation import pointing
 from recall.model import GPTConfig
 from recall.needle import Prompts, haystack_payload, needle_prompts
@@ -30,11 +29,14 @@ FRESH = 200  # prompts of a running average, as in playground.js
 
 
 def pack(config: GPTConfig, weights: dict[str, Tensor]) -> bytes:
-    """One checkpoint for the page: length of the header (4 bytes), header (JSON: configuration, names and sizes), weights.
+    """One checkpoint for the page: length of the header (4 bytes), header (JSON: configuration, names and sizes),
+    weights.
 
     Weights are rounded to half precision; their low bytes come before their high bytes, which deflates by a seventh.
     """
-    header = json.dumps(dict(config=asdict(config), tensors=[[name, tensor.numel()] for name, tensor in weights.items()])).encode()
+    header = json.dumps(
+        dict(config=asdict(config), tensors=[[name, tensor.numel()] for name, tensor in weights.items()])
+    ).encode()
     halves = np.concatenate([tensor.detach().cpu().half().numpy().ravel() for tensor in weights.values()])
     planes = halves.view(np.uint8).reshape(-1, 2).T.tobytes()
     return len(header).to_bytes(4, "little") + header + zlib.compress(planes, 9)
@@ -45,13 +47,20 @@ def packed(run: runs.Run, step: int) -> bytes:
 
 
 def listed() -> list[runs.Run]:
-    """The committed runs of the page, in its order, every checkpoint verified; ValueError if one is missing or altered."""
+    """The committed runs of the page, in its order, every checkpoint verified; ValueError if one is missing or
+    altered.
+    """
     found = []
     for name, hashes in json.loads(LISTED.read_text()).items():
         run = runs.load(name)
         for step, sha in hashes.items():
             path = runs.checkpoint_path(run.folder, int(step))
-            check("checkpoint", path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha, "as listed in data/playground.json", str(path))
+            check(
+                "checkpoint",
+                path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha,
+                "as listed in data/playground.json",
+                str(path),
+            )
         found.append(run)
     return found
 
@@ -59,16 +68,28 @@ def listed() -> list[runs.Run]:
 def nearest(among: list[runs.Run], dimension: int | None, labels: int | None) -> runs.Run:
     """The run whose dimension, and then label count, is nearest to what is asked for; the first where nothing is."""
     far = lambda asked, there: 0 if asked is None else abs(asked - there)
-    return min(among, key=lambda run: (far(dimension, run.config["task"]["dimension"]), far(labels, run.config["task"]["labels"])))
+    return min(
+        among,
+        key=lambda run: (far(dimension, run.config["task"]["dimension"]), far(labels, run.config["task"]["labels"])),
+    )
 
 
 def entry(run: runs.Run) -> dict:
-    """A run as the playground lists it.  kind: whom its finished model believes (`summary.kind`)."""
+    """A run as the playground lists it.  kind: whom its finished model believes (`measures.kind`)."""
     config = from_json(run.config)
     asked_two = run.whole and 2 in run.config["evaluation"]["systems"]
-    kind = "in training" if not run.whole else summary.kind(run, 2) if asked_two else "trained"
-    return dict(name=run.name, dimension=config.task.dimension, labels=config.task.labels, seed=config.seed, kind=kind,
-                steps=run.steps, positions=config.model.n_positions, layers=config.model.n_layer, heads=config.model.n_head)
+    kind = "in training" if not run.whole else measures.kind(run, 2) if asked_two else "trained"
+    return dict(
+        name=run.name,
+        dimension=config.task.dimension,
+        labels=config.task.labels,
+        seed=config.seed,
+        kind=kind,
+        steps=run.steps,
+        positions=config.model.n_positions,
+        layers=config.model.n_layer,
+        heads=config.model.n_head,
+    )
 
 
 def script(run: runs.Run, step: int) -> str:
@@ -77,7 +98,9 @@ def script(run: runs.Run, step: int) -> str:
 
 
 def edited(prompts: Prompts, config: TaskConfig, settings: dict) -> Prompts:
-    """Prompts under the playground's settings: equal_norm, share (synchronised), fresh (new system), shown (label, by segment)."""
+    """Prompts under the playground's settings: equal_norm, share (synchronised), fresh (new system), shown (label,
+    by segment).
+    """
     if settings["equal_norm"]:
         prompts = interventions.apply("equal-norm", prompts, config)
     if settings["share"] > 0:
@@ -92,19 +115,33 @@ def edited(prompts: Prompts, config: TaskConfig, settings: dict) -> Prompts:
 
 
 def first_view(run: runs.Run, settings: dict) -> dict | None:
-    """What the playground shows before it has computed anything: one prompt with the model's answers, and means over FRESH others.
+    """What the playground shows before it has computed anything: one prompt with the model's answers, and means over
+    FRESH others.
 
     None where segments have another length than needle prompts have, or something is cut: then the page computes first.
     """
     config = from_json(run.config)
     task, model = config.task, build_model(config, run.weights(settings["step"]))
-    if settings["length"] != haystack_payload(task) or settings["cut"] or settings["seed"] or (settings["systems"] < 2 and settings["share"]):
+    if (
+        settings["length"] != haystack_payload(task)
+        or settings["cut"]
+        or settings["seed"]
+        or (settings["systems"] < 2 and settings["share"])
+    ):
         return None
-    draw = lambda count, seed: needle_prompts(task, settings["systems"], haystacks=count, traces=1, needle=settings["needle"], seed=seed)
+    draw = lambda count, seed: needle_prompts(
+        task, settings["systems"], haystacks=count, traces=1, needle=settings["needle"], seed=seed
+    )
     plain = draw(1, 3)
     asked = edited(plain, task, settings)
-    return dict(settings=settings, dimension=task.dimension, labels=task.labels, base=_base(plain, task),
-                predictions=_rounded(model.predict(asked.inputs)[0]), stats=_stats(model, edited(draw(FRESH, 4), task, settings), task))
+    return dict(
+        settings=settings,
+        dimension=task.dimension,
+        labels=task.labels,
+        base=_base(plain, task),
+        predictions=_rounded(model.predict(asked.inputs)[0]),
+        stats=_stats(model, edited(draw(FRESH, 4), task, settings), task),
+    )
 
 
 def _base(prompts: Prompts, task: TaskConfig) -> dict:
@@ -115,17 +152,28 @@ def _base(prompts: Prompts, task: TaskConfig) -> dict:
     names += [each for each in range(task.labels) if each not in names]
     one = lambda systems, i: dict(U=_rounded(systems.A[i], 7), x0=_rounded(systems.x0[i], 7))
     fresh = interventions.apply("new-system", prompts, task).systems
-    return dict(systems=[one(prompts.systems, int(i)) for i in prompts.segments.system[0, :N]], fresh=one(fresh, -1), names=names)
+    return dict(
+        systems=[one(prompts.systems, int(i)) for i in prompts.segments.system[0, :N]],
+        fresh=one(fresh, -1),
+        names=names,
+    )
 
 
 def _stats(model, prompts: Prompts, task: TaskConfig) -> dict:
     """As `pool` in core.js reads it."""
-    said = {"model": model.predict(prompts.inputs), "byLabel": Named(task).predict(prompts.inputs), "byState": Match(task).predict(prompts.inputs)}
+    said = {
+        "model": model.predict(prompts.inputs),
+        "byLabel": Named(task).predict(prompts.inputs),
+        "byState": Match(task).predict(prompts.inputs),
+    }
     error = {}
     for name, predictions in said.items():
         squared = (predictions - prompts.targets).square().sum(-1)[:, prompts.query_row :].double()  # [B, K]
         half = 1.96 * squared.std(0) / math.sqrt(len(squared))
-        error[name] = [dict(mean=round(mean, 5), half=round(each, 5)) for mean, each in zip(squared.mean(0).tolist(), half.tolist())]
+        error[name] = [
+            dict(mean=round(mean, 5), half=round(each, 5))
+            for mean, each in zip(squared.mean(0).tolist(), half.tolist())
+        ]
     return dict(count=len(prompts.tokens), error=error, weights=_rounded(pointing(said["model"], prompts), 4))
 
 
@@ -147,6 +195,9 @@ def publish(run: runs.Run, steps: list[int]) -> None:
         else:
             path.unlink(missing_ok=True)
     there = json.loads(LISTED.read_text()) if LISTED.exists() else {}
-    there[run.name] = {str(step): hashlib.sha256(runs.checkpoint_path(run.folder, step).read_bytes()).hexdigest()
-                       for step in steps if step != run.history.step.max()}
+    there[run.name] = {
+        str(step): hashlib.sha256(runs.checkpoint_path(run.folder, step).read_bytes()).hexdigest()
+        for step in steps
+        if step != run.history.step.max()
+    }
     runs.write_atomically(LISTED, (json.dumps(there, indent=1) + "\n").encode())

@@ -1,10 +1,11 @@
-"""What is translated into what: an invented lexicon in which nothing but the source tells a target's tokens, or a CSV file.
+"""What is translated into what: an invented lexicon in which nothing but the source tells a target's tokens, or a
+CSV file.
 
-In the invented one every task maps the V * V sources one-to-one onto the V * V targets (first syllable, second syllable).
-Within a task both tokens are therefore uniform and independent: H(t1) = H(t2 | t1) = log2 V bits without the source, 0 with it,
-and every example shows one of each.  For one source the tasks' first syllables all differ, so that source and first token
-together tell the task.  But for the twins: extra sources that a pair of tasks gives the same first syllable and other second ones.
-"""
+In the invented one every task maps the V * V sources one-to-one onto the V * V targets (first syllable, second
+syllable). Within a task both tokens are therefore uniform and independent: H(t1) = H(t2 | t1) = log2 V bits without
+the source, 0 with it, and every example shows one of each.  For one source the tasks' first syllables all differ, so
+that source and first token together tell the task.  But for the twins: extra sources that a pair of tasks gives the
+same first syllable and other second ones."""
 
 from __future__ import annotations
 
@@ -21,14 +22,16 @@ from torch import Tensor
 from recall.task import check, stream
 
 NAMES = ("Aruvian", "Belic", "Corish", "Dalmese", "Eskan", "Fenlic", "Gorite", "Hadish")  # of invented tasks
-ONSETS, VOWELS, CODAS = "bdgkpstvz", "aeiou", "lmnr"  # no syllable begins with a coda: no source is the head of a target
+# no syllable begins with a coda: no source is the head of a target
+ONSETS, VOWELS, CODAS = "bdgkpstvz", "aeiou", "lmnr"
 KINDS = ("known", "twin", "context")
 
 
 @dataclass(frozen=True)
 class LexiconConfig:
-    """tasks: M.  syllables: V first and V second syllables; V * V sources.  twins: extra sources that each pair of tasks
-    2i, 2i + 1 gives one first syllable."""
+    """tasks: M.  syllables: V first and V second syllables; V * V sources.  twins: extra sources that each pair of
+    tasks 2i, 2i + 1 gives one first syllable.
+    """
 
     tasks: int = 4
     syllables: int = 8
@@ -45,9 +48,8 @@ class LexiconConfig:
 class Lexicon:
     """sources[i] is rendered as targets[i][m] by task tasks[m] (a name, such as a language's).
 
-    kinds[i]: `known`, a pair of every training text; `twin`, likewise but under the tasks' names only; `context`, no pair of
-    any training text.
-    """
+    kinds[i]: `known`, a pair of every training text; `twin`, likewise but under the tasks' names only; `context`, no
+    pair of any training text."""
 
     tasks: tuple[str, ...]
     sources: tuple[str, ...]
@@ -56,8 +58,12 @@ class Lexicon:
 
     def __post_init__(self):
         check("lexicon", len(self.tasks) >= 2, "of two tasks or more", self.tasks)
-        check("lexicon", len(set(self.sources)) == len(self.sources), "without a source twice",
-              next((s for s, n in Counter(self.sources).items() if n > 1), None))
+        check(
+            "lexicon",
+            len(set(self.sources)) == len(self.sources),
+            "without a source twice",
+            next((s for s, n in Counter(self.sources).items() if n > 1), None),
+        )
         for source, row, kind in zip(self.sources, self.targets, self.kinds):
             words = (source, *row)
             check("lexicon", all(w and w == w.strip() and "\n" not in w for w in words), "of words, none empty", words)
@@ -70,8 +76,9 @@ class Lexicon:
         return frame.assign(kind=list(self.kinds)).to_csv(index=False)
 
     def entropies(self, split: str = "halves", kind: str = "known") -> pd.DataFrame:
-        """Per task, plug-in entropies in bits of the two parts that a SPLIT makes: task, first, second (given the first).  Of
-        words, not of a model: `scoring.summary` has what a model makes of them."""
+        """Per task, plug-in entropies in bits of the two parts that a SPLIT makes: task, first, second (given the
+        first).  Of words, not of a model: `scoring.summary` has what a model makes of them.
+        """
         rows = []
         for m, task in enumerate(self.tasks):
             parts = [SPLITS[split](row[m]) for row, k in zip(self.targets, self.kinds) if k == kind]
@@ -91,7 +98,8 @@ def halves(word: str) -> tuple[str, str]:
     return word[:middle], word[middle:]
 
 
-# The two parts that our own tokeniser knows a target by.  The first half of a real word tells the second (0.1 bits are left within a
+# The two parts that our own tokeniser knows a target by.  The first half of a real word tells the second (0.1 bits are
+# left within a
 # language), which leaves a second token without a question; its first letter leaves 2.4.
 SPLITS = {"halves": halves, "initial": lambda word: (word[:1], word[1:])}
 
@@ -107,7 +115,9 @@ def read(path: Path) -> Lexicon:
     check("pairs", "source" in frame and len(frame), "a CSV file with a column `source` and lines", str(path))
     tasks = [column for column in frame if column not in ("source", "kind")]
     kinds = frame["kind"] if "kind" in frame else ["known"] * len(frame)
-    return Lexicon(tuple(tasks), tuple(frame["source"]), tuple(frame[tasks].itertuples(index=False, name=None)), tuple(kinds))
+    return Lexicon(
+        tuple(tasks), tuple(frame["source"]), tuple(frame[tasks].itertuples(index=False, name=None)), tuple(kinds)
+    )
 
 
 def invented(config: LexiconConfig, seed: int) -> Lexicon:
@@ -116,18 +126,23 @@ def invented(config: LexiconConfig, seed: int) -> Lexicon:
     pick = lambda words, n: [words[i] for i in torch.randperm(len(words), generator=generator)[:n].tolist()]
     open_ = pick([c + v for c in ONSETS for v in VOWELS], 2 * V)
     first, second = open_[:V], open_[V:]
-    closed = pick([c + v + d for c in ONSETS for v in VOWELS for d in CODAS], V * V + config.twins)  # no target begins like one
+    # no target begins like one
+    closed = pick([c + v + d for c in ONSETS for v in VOWELS for d in CODAS], V * V + config.twins)
     a, b = _balanced(V, M, generator)
-    few = lambda n: torch.rand(config.twins, V, generator=generator).argsort(1)[:, :n]  # of each twin, n different syllables
+    # of each twin, n different syllables
+    few = lambda n: torch.rand(config.twins, V, generator=generator).argsort(1)[:, :n]
     twin_a, twin_b = few((M + 1) // 2).repeat_interleave(2, 1)[:, :M], few(M)
     word = lambda i, j: first[i] + second[j]
-    targets = tuple(tuple(map(word, x, y)) for x, y in zip(torch.cat([a, twin_a]).tolist(), torch.cat([b, twin_b]).tolist()))
+    targets = tuple(
+        tuple(map(word, x, y)) for x, y in zip(torch.cat([a, twin_a]).tolist(), torch.cat([b, twin_b]).tolist())
+    )
     return Lexicon(NAMES[:M], tuple(closed), targets, ("known",) * (V * V) + ("twin",) * config.twins)
 
 
 def _balanced(V: int, M: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """First and second syllables [V * V, M]: M columns of V shuffled Latin squares (in a row all differ, in a column each
-    value stands V times), then in each task every second syllable once with every first."""
+    """First and second syllables [V * V, M]: M columns of V shuffled Latin squares (in a row all differ, in a column
+    each value stands V times), then in each task every second syllable once with every first.
+    """
     squares = []
     for _ in range(V):
         row, column, symbol = (torch.randperm(V, generator=generator) for _ in range(3))

@@ -36,21 +36,27 @@ from recall.task import check, stream
 from recall.training import checkpoint_steps
 
 RECIPES = ("invented", "words")
-FILLER = ("old young tall quiet", "miller sailor baker child", "watched found left knew", "the a", "river bridge garden letter")
+FILLER = (
+    "old young tall quiet",
+    "miller sailor baker child",
+    "watched found left knew",
+    "the a",
+    "river bridge garden letter",
+)
 END = "<end>"
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """tasks: most in a document, whose number is uniform from 1 as in the compact traces of `task`; with 2, "the same label as before, or
-    the other" would do for looking up, and did (an unseen label was answered like the other's).  turn: chance that a line draws the
-    task anew.  named: share of documents under the tasks' names.  hidden: share of examples without their source.  filler: share of
-    lines that are filler.  context: share of the documents under labels whose pairs are made up for that document, of so many
-    sources.  split: into which two tokens targets fall (`lexicon.SPLITS`).
+    """tasks: most in a document, whose number is uniform from 1 as in the compact traces of `task`; with 2, "the
+    same label as before, or the other" would do for looking up, and did (an unseen label was answered like the
+    other's).  turn: chance that a line draws the task anew.  named: share of documents under the tasks' names.
+    hidden: share of examples without their source.  filler: share of lines that are filler.  context: share of the
+    documents under labels whose pairs are made up for that document, of so many sources.  split: into which two
+    tokens targets fall (`lexicon.SPLITS`).
 
-    Model: width, layers, heads.  tokens: of a document.  batch_size: documents.  muon_rate: of the hidden matrices (0: AdamW on
-    everything).  learning_rate: AdamW's.
-    """
+    Model: width, layers, heads.  tokens: of a document.  batch_size: documents.  muon_rate: of the hidden matrices
+    (0: AdamW on everything).  learning_rate: AdamW's."""
 
     tasks: int = 3
     turn: float = 0.75
@@ -78,26 +84,38 @@ class PretrainConfig:
         check("split", self.split in SPLITS, f"one of {', '.join(SPLITS)}", self.split)
         for field in ("turn", "named", "hidden", "filler", "context"):
             check(field, 0 <= getattr(self, field) <= 1, "0 to 1", getattr(self, field))
-        check("width", self.width >= 2 * self.heads and self.width % (2 * self.heads) == 0, "a multiple of twice heads", self.width)
+        check(
+            "width",
+            self.width >= 2 * self.heads and self.width % (2 * self.heads) == 0,
+            "a multiple of twice heads",
+            self.width,
+        )
         check("tokens", 16 <= self.tokens <= 1024, "16 to 1024", self.tokens)
         check("tasks", 2 <= self.tasks < len(LABELS), f"2 to {len(LABELS) - 1}", self.tasks)
 
 
 def recipe(name: str, seed: int, steps: int | None = None) -> tuple[Lexicon, PretrainConfig]:
-    """Lexicon and configuration of a named condition: `invented`, or `words`, real ones (data/reference/words.csv), a third of
-    whose sources are met in training with made-up targets only."""
+    """Lexicon and configuration of a named condition: `invented`, or `words`, real ones (data/reference/words.csv),
+    a third of whose sources are met in training with made-up targets only.
+    """
     check("train", name in RECIPES, f"one of {', '.join(RECIPES)}", name)
     if name == "invented":
         return invented(LexiconConfig(), seed), PretrainConfig(steps=PretrainConfig.steps if steps is None else steps)
-    words, config = read(runs.DATA / "reference" / "words.csv"), PretrainConfig(context=0.4, split="initial", steps=2000 if steps is None else steps)
+    words, config = (
+        read(runs.DATA / "reference" / "words.csv"),
+        PretrainConfig(context=0.4, split="initial", steps=2000 if steps is None else steps),
+    )
     tokenizer = tokeniser(words, config.split)
 
     def parted(word):  # not where a longer piece fits first
         first, second = SPLITS[config.split](word)
         return tokenizer.tokenize(word) == [first, "##" + second]
 
-    clear = [(source, row) for source, row in zip(words.sources, words.targets)
-             if len(tokenizer.tokenize(source)) == 1 and all(map(parted, row))]
+    clear = [
+        (source, row)
+        for source, row in zip(words.sources, words.targets)
+        if len(tokenizer.tokenize(source)) == 1 and all(map(parted, row))
+    ]
     order = torch.randperm(len(clear), generator=stream("library", seed)).tolist()
     kinds = tuple("context" if place % 3 == 0 else "known" for place in order)
     return Lexicon(words.tasks, *map(tuple, zip(*clear)), kinds), config
@@ -109,13 +127,29 @@ def tokeniser(lexicon: Lexicon, split: str = "halves"):
     from transformers import PreTrainedTokenizerFast
 
     parts = [SPLITS[split](word) for row in lexicon.targets for word in row]
-    pieces = [END, "[UNK]", "\n", ":", HIDDEN, *LABELS, *lexicon.tasks, *lexicon.sources, *" ".join(FILLER).split(),
-              *sorted({a for a, _ in parts}), *sorted({"##" + b for _, b in parts})]
+    pieces = [
+        END,
+        "[UNK]",
+        "\n",
+        ":",
+        HIDDEN,
+        *LABELS,
+        *lexicon.tasks,
+        *lexicon.sources,
+        *" ".join(FILLER).split(),
+        *sorted({a for a, _ in parts}),
+        *sorted({"##" + b for _, b in parts}),
+    ]
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
     inner = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     inner.normalizer = normalizers.NFC()
-    inner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"\n"), "isolated"), pre_tokenizers.Split(" ", "removed"),
-                                                   pre_tokenizers.Split(":", "isolated")])
+    inner.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\n"), "isolated"),
+            pre_tokenizers.Split(" ", "removed"),
+            pre_tokenizers.Split(":", "isolated"),
+        ]
+    )
     inner.decoder = decoders.WordPiece()
     return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="[UNK]", eos_token=END)
 
@@ -133,7 +167,12 @@ class Corpus:
         self.filler = [one(words.split()) for words in FILLER]
         of = lambda kind: torch.tensor([i for i, each in enumerate(lexicon.kinds) if each == kind], dtype=torch.long)
         self.known, self.twin, self.context = map(of, KINDS)
-        check("context", not config.context or len(self.context) > 0, "0 where the lexicon has no pairs of kind context", config.context)
+        check(
+            "context",
+            not config.context or len(self.context) > 0,
+            "0 where the lexicon has no pairs of kind context",
+            config.context,
+        )
 
     def batch(self, step: int, size: int) -> Tensor:
         """[size, tokens + 1] ids."""
@@ -151,7 +190,9 @@ class Corpus:
         task = tasks.gather(1, slot)
         label = torch.where(named, self.names[task], self.labels[labels.gather(1, slot)])
         taught = torch.cat([self.known, self.twin])
-        source = torch.where(named, taught[integer(len(taught), size, rows)], self.known[integer(len(self.known), size, rows)])
+        source = torch.where(
+            named, taught[integer(len(taught), size, rows)], self.known[integer(len(self.known), size, rows)]
+        )
         target = self.targets[source, task]
         if c.context:
             made_up = (draw(size, 1) < c.context) & ~named
@@ -175,12 +216,22 @@ def _single(tokenizer, word: str) -> int:
 
 
 def build(config: PretrainConfig, vocabulary: int, seed: int):
-    """An untrained Olmo2ForCausalLM; QK-norm, reordered norms, SwiGLU and rotary positions are the architecture's own."""
+    """An untrained Olmo2ForCausalLM; QK-norm, reordered norms, SwiGLU and rotary positions are the architecture's
+    own.
+    """
     from transformers import Olmo2Config, Olmo2ForCausalLM
 
-    shape = Olmo2Config(vocab_size=vocabulary, hidden_size=config.width, intermediate_size=2 * config.width,
-                        num_hidden_layers=config.layers, num_attention_heads=config.heads, max_position_embeddings=1024,
-                        pad_token_id=None, bos_token_id=None, eos_token_id=0)
+    shape = Olmo2Config(
+        vocab_size=vocabulary,
+        hidden_size=config.width,
+        intermediate_size=2 * config.width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        max_position_embeddings=1024,
+        pad_token_id=None,
+        bos_token_id=None,
+        eos_token_id=0,
+    )
     with torch.random.fork_rng(devices=[]):  # the library draws from the global generator
         torch.manual_seed(stream("init", seed).initial_seed())
         return Olmo2ForCausalLM(shape)
@@ -199,20 +250,28 @@ def optimisers(model, config: PretrainConfig) -> list[torch.optim.Optimizer]:
     return chosen
 
 
-def train(lexicon: Lexicon, config: PretrainConfig, out: Path, seed: int, report: Callable[[int, float], None] | None = None) -> list[str]:
-    """Train into `out`/step{n}/, a folder per checkpoint as `save_pretrained` writes it, on one thread; the names, in order.
+def train(
+    lexicon: Lexicon, config: PretrainConfig, out: Path, seed: int, report: Callable[[int, float], None] | None = None
+) -> list[str]:
+    """Train into `out`/step{n}/, a folder per checkpoint as `save_pretrained` writes it, on one thread; the names,
+    in order.
 
-    A finished run is left as it is; a killed one begins anew (it takes minutes).  The loss is that of every token, as for any
-    language model.  `out` also gets lexicon.csv and pretrain.json (configuration, seed, seconds, loss).
-    Raises ValueError if `out` holds another configuration.
-    """
+    A finished run is left as it is; a killed one begins anew (it takes minutes).  The loss is that of every token,
+    as for any language model.  `out` also gets lexicon.csv and pretrain.json (configuration, seed, seconds, loss).
+    Raises ValueError if `out` holds another configuration."""
     out = Path(out)
     facts = dict(config=asdict(config), seed=seed)
     names = [f"step{step}" for step in checkpoint_steps(config.steps)]
     if (out / "pretrain.json").exists():
         there = json.loads((out / "pretrain.json").read_text())
-        check("out", there["config"] == facts["config"] and there["seed"] == seed and (out / "lexicon.csv").read_text() == lexicon.to_csv(),
-              "a folder of this configuration and seed", str(out))
+        check(
+            "out",
+            there["config"] == facts["config"]
+            and there["seed"] == seed
+            and (out / "lexicon.csv").read_text() == lexicon.to_csv(),
+            "a folder of this configuration and seed",
+            str(out),
+        )
         return names
     runs.write_atomically(out / "lexicon.csv", lexicon.to_csv().encode())
     quiet()

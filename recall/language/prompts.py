@@ -6,10 +6,9 @@
     nul R: baso
     zim K:          query: a new source, and the label of one of the tasks again; its target is ` misu`
 
-The label stands before the target with but a colon between, near to the toy, where 1-after-query is predicted on the label.  The prompt ends without a
-space: the space belongs to the target's first token.  No source stands twice in a prompt (but with `shown`), so that no example
-gives the answer away.
-"""
+The label stands before the target with but a colon between, near to the toy, where 1-after-query is predicted on the
+label.  The prompt ends without a space: the space belongs to the target's first token.  No source stands twice in a
+prompt (but with `shown`), so that no example gives the answer away."""
 
 from __future__ import annotations
 
@@ -20,7 +19,8 @@ import torch
 from recall.language.lexicon import Lexicon
 from recall.task import check, stream
 
-LABELS = tuple("FKTXZ")  # capital letters that are no words and no pronouns; with eight of them, looking up was learnt later or not at all
+# capital letters that are no words and no pronouns; with eight of them, looking up was learnt later or not at all
+LABELS = tuple("FKTXZ")
 ATTEMPTS = 50  # at a choice of tasks with twins: with three of four tasks, one in three fails
 HIDDEN = "?"  # stands for a source that is not told
 
@@ -51,9 +51,9 @@ class Prompt:
     """lines: (label, source, target) of the examples.  label, source: of the query.  target: what is scored.
     rival: what another reading would answer (None: there is none).
 
-    The rest is for edits.  labels: of the N tasks, in order.  unseen: a label of no task here.  answers: the source's N targets.
-    needle: which is right.  twin: the task, if any, whose answer shares the first token with the needle's.  other: another source.
-    """
+    The rest is for edits.  labels: of the N tasks, in order.  unseen: a label of no task here.  answers: the
+    source's N targets. needle: which is right.  twin: the task, if any, whose answer shares the first token with the
+    needle's.  other: another source."""
 
     lines: tuple[tuple[str, str, str], ...]
     label: str
@@ -70,17 +70,25 @@ class Prompt:
     @property
     def text(self) -> str:
         """The prompt, up to and without the target."""
-        return "".join(f"{source} {label}: {target}\n" for label, source, target in self.lines) + f"{self.source} {self.label}:"
+        return (
+            "".join(f"{source} {label}: {target}\n" for label, source, target in self.lines)
+            + f"{self.source} {self.label}:"
+        )
 
 
-def draw(lexicon: Lexicon, tokens: list[list[tuple[int, ...]]], config: PromptConfig, *, names: bool = False,
-         twins: bool = False) -> list[Prompt]:
+def draw(
+    lexicon: Lexicon,
+    tokens: list[list[tuple[int, ...]]],
+    config: PromptConfig,
+    *,
+    names: bool = False,
+    twins: bool = False,
+) -> list[Prompt]:
     """`count` prompts.  tokens[i][m]: token ids of targets[i][m] (`scoring.target_tokens`), [] where it cannot be used.
 
-    names: the tasks' own names as labels, the same in every prompt.  twins: query sources on which the needle's task and
-    another of the prompt share the first token and differ in the second; otherwise all first tokens differ.
-    ValueError where the lexicon holds too few such sources.
-    """
+    names: the tasks' own names as labels, the same in every prompt.  twins: query sources on which the needle's task
+    and another of the prompt share the first token and differ in the second; otherwise all first tokens differ.
+    ValueError where the lexicon holds too few such sources."""
     M, N = len(lexicon.tasks), config.tasks
     check("tasks", N <= M, f"at most the lexicon's ({M})", N)
     generator = stream("evaluation", config.seed, int(names), int(twins))
@@ -92,29 +100,59 @@ def draw(lexicon: Lexicon, tokens: list[list[tuple[int, ...]]], config: PromptCo
     for _ in range(config.count):
         for _ in range(ATTEMPTS if twins else 1):  # not every choice of tasks holds the needle's twin
             tasks = permutation(M)[:N]
-            labels = tuple(lexicon.tasks[m] for m in tasks) if names else tuple(LABELS[j] for j in permutation(len(LABELS))[:N])
+            labels = (
+                tuple(lexicon.tasks[m] for m in tasks)
+                if names
+                else tuple(LABELS[j] for j in permutation(len(LABELS))[:N])
+            )
             candidates = [whole[j] for j in permutation(len(whole)) if lexicon.kinds[whole[j]] == kind]
             chosen = _query(tokens, candidates, tasks, config.needle, twins)
             if chosen is not None:
                 break
-        check("lexicon", chosen is not None, f"of enough {kind} sources, targets of two tokens or more, whose first tokens "
-              f"{'coincide in two tasks' if twins else 'differ'}", usable)
+        check(
+            "lexicon",
+            chosen is not None,
+            f"of enough {kind} sources, targets of two tokens or more, whose first tokens "
+            f"{'coincide in two tasks' if twins else 'differ'}",
+            usable,
+        )
         query, twin = chosen
         rest = [fillers[j] for j in permutation(len(fillers)) if fillers[j] != query]
         needed = config.shots if config.shown else config.shots * N
-        check("lexicon", len(rest) > needed, f"of more than {needed + 1} {config.kind} sources, targets of two tokens or more", usable)
+        check(
+            "lexicon",
+            len(rest) > needed,
+            f"of more than {needed + 1} {config.kind} sources, targets of two tokens or more",
+            usable,
+        )
         other = rest.pop()
         if config.shown:  # every task shows the same sources, in an order of its own
             shared = [query, *rest[: config.shots - 1]]
             groups = [[shared[j] for j in permutation(len(shared))] for _ in tasks]
         else:
             groups = [rest[n * config.shots : (n + 1) * config.shots] for n in range(N)]
-        lines = tuple((labels[n], lexicon.sources[i], lexicon.targets[i][tasks[n]]) for n, group in enumerate(groups) for i in group)
+        lines = tuple(
+            (labels[n], lexicon.sources[i], lexicon.targets[i][tasks[n]])
+            for n, group in enumerate(groups)
+            for i in group
+        )
         answers = tuple(lexicon.targets[query][m] for m in tasks)
         spare = [name for name in LABELS if name not in labels]
-        prompts.append(Prompt(lines, labels[config.needle], lexicon.sources[query], answers[config.needle], None, labels,
-                              spare[int(torch.randint(len(spare), (), generator=generator))], answers, config.needle, twin,
-                              lexicon.sources[other]))
+        prompts.append(
+            Prompt(
+                lines,
+                labels[config.needle],
+                lexicon.sources[query],
+                answers[config.needle],
+                None,
+                labels,
+                spare[int(torch.randint(len(spare), (), generator=generator))],
+                answers,
+                config.needle,
+                twin,
+                lexicon.sources[other],
+            )
+        )
     return prompts
 
 
@@ -139,10 +177,21 @@ def _misdirected(p: Prompt) -> Prompt:
 # name: (question, edit).  `synchronised` wants prompts drawn with `twins`.
 CONDITIONS = {
     "plain": ("the label of the task, the source, its target", lambda p: p),
-    "no source": ("what do the tokens tell of themselves, by spelling and frequency?", lambda p: replace(p, source=HIDDEN)),
+    "no source": (
+        "what do the tokens tell of themselves, by spelling and frequency?",
+        lambda p: replace(p, source=HIDDEN),
+    ),
     "wrong source": ("the same with another source in its place", lambda p: replace(p, source=p.other)),
-    "unseen": ("a letter that stands for none of these tasks: in training it would mean one not shown yet", lambda p: replace(p, label=p.unseen)),
-    "misdirected": ("another task's label, whose own target is the rival: does the label or the first token lead?", _misdirected),
-    "synchronised": ("the first token fits two tasks, the second tells them apart: the rival is the other's target",
-                     lambda p: replace(p, rival=p.answers[p.twin])),
+    "unseen": (
+        "a letter that stands for none of these tasks: in training it would mean one not shown yet",
+        lambda p: replace(p, label=p.unseen),
+    ),
+    "misdirected": (
+        "another task's label, whose own target is the rival: does the label or the first token lead?",
+        _misdirected,
+    ),
+    "synchronised": (
+        "the first token fits two tasks, the second tells them apart: the rival is the other's target",
+        lambda p: replace(p, rival=p.answers[p.twin]),
+    ),
 }

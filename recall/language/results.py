@@ -1,27 +1,27 @@
 """Tables of language models kept in `data/language/`, and what they say over seeds.
 
-Written before the seeds were trained.  Pilots of one seed with other settings had been seen, among them one with two tasks in a
-document, which was given up: there a new label was answered as well as the right one, so that no label was looked up.  Of these
-settings 1,000 steps of one pilot had been seen, in which labels were looked up at 750, and seed 0 with 2,000 steps, in which they
-were not: hence 4,000; of the real words, seed 0.  Arbitrary labels, N tasks in the prompt, the farthest one queried; two dates for
-each token and seed:
+Written before the seeds were trained.  Pilots of one seed with other settings had been seen, among them one with two
+tasks in a document, which was given up: there a new label was answered as well as the right one, so that no label
+was looked up.  Of these settings 1,000 steps of one pilot had been seen, in which labels were looked up at 750, and
+seed 0 with 2,000 steps, in which they were not: hence 4,000; of the real words, seed 0.  Arbitrary labels, N tasks
+in the prompt, the farthest one queried; two dates for each token and seed:
 
     half     half of the bits that the source has to tell (half of the final gain flatters a token that stays on a plateau).
     toy      the identification score of the toy, 1 - (bits missing) / log2 N, reaches 1/2.
 
     earlier     octaves = log2(date of the first token / date of the second).  The second token is learnt earlier where the 95 % t
-                interval over seeds lies above 0, later where it lies below.  A first token that never gets there is dated at the
-                last step: a lower bound.  The claim holds at this scale if both dates say so in the invented words.
+                interval over seeds lies above 0, later where it lies below.  A first token that never gets there is
+                dated at the last step: a lower bound.  The claim holds at this scale if both dates say so in the
+                invented words.
     exposure    In the invented words both tokens bear the same bits and are met equally often: the octaves that are left are of neither
-                number of tokens nor entropy.  Under the tasks' own names the label needs no looking up: what the octaves are more under
-                arbitrary labels, seed by seed, goes with looking up.
+                number of tokens nor entropy.  Under the tasks' own names the label needs no looking up: what the
+                octaves are more under arbitrary labels, seed by seed, goes with looking up.
     deaf        In misdirected prompts the label-led share of the second token is 0 where the first token rules and 1 where the label does;
                 in synchronised prompts the right second token has 1/2 where nothing but the first token tells the task.
 
-Added after a review, before the seeds were seen: `half` can be passed without looking up.  Of 3 bits, one who knows the N = 3 answers
-gains 1.4, one who also excludes the last task 2.0 (scores 0 and 0.4 of the toy's); in real words most bits need no label at all.
-Where the two dates differ, `toy` is the one that speaks of labels.
-"""
+Added after a review, before the seeds were seen: `half` can be passed without looking up.  Of 3 bits, one who knows
+the N = 3 answers gains 1.4, one who also excludes the last task 2.0 (scores 0 and 0.4 of the toy's); in real words
+most bits need no label at all. Where the two dates differ, `toy` is the one that speaks of labels."""
 
 from __future__ import annotations
 
@@ -42,24 +42,34 @@ MODEL = ["words", "labels", "seed"]
 
 
 def keep(out: Path, folder: Path, command: str) -> None:
-    """Copy the tables of a finished run: made.json (command, prompts, training), summary.csv (all pairs) and emergence.csv.
-    ValueError if `out` is not finished."""
+    """Copy the tables of a finished run: made.json (command, prompts, training), summary.csv (all pairs) and
+    emergence.csv. ValueError if `out` is not finished.
+    """
     out, folder = Path(out), Path(folder)
     check("out", (out / "emergence.csv").is_file(), "a folder with finished tables", str(out))
     read = lambda name: json.loads((out / name).read_text()) if (out / name).is_file() else None
     summary = pd.read_csv(out / "summary.csv")
     runs.write_csv(folder / "summary.csv", summary[summary.pairs == "all"].drop(columns="pairs").round(3))
     runs.write_atomically(folder / "emergence.csv", (out / "emergence.csv").read_bytes())
-    runs.write_atomically(folder / "made.json", runs.canonical(dict(command=command, prompts=read("config.json"), training=read("pretrain.json"))).encode())
+    runs.write_atomically(
+        folder / "made.json",
+        runs.canonical(dict(command=command, prompts=read("config.json"), training=read("pretrain.json"))).encode(),
+    )
 
 
 def load(root: Path = HOME) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`summary` and `emergence` of every kept run named WORDS-SEED, with the columns words and seed, and of the former tasks (N)."""
+    """`summary` and `emergence` of every kept run named WORDS-SEED, with the columns words and seed, and of the
+    former tasks (N).
+    """
     tables, dates = [], []
     for path in sorted(Path(root).glob("*/made.json")):
         if match := re.fullmatch(r"(.+)-(\d+)", path.parent.name):
             name = dict(words=match[1], seed=int(match[2]))
-            tables.append(pd.read_csv(path.parent / "summary.csv").assign(**name, tasks=json.loads(path.read_text())["prompts"]["tasks"]))
+            tables.append(
+                pd.read_csv(path.parent / "summary.csv").assign(
+                    **name, tasks=json.loads(path.read_text())["prompts"]["tasks"]
+                )
+            )
             dates.append(pd.read_csv(path.parent / "emergence.csv").assign(**name))
     check("root", tables, "a folder of kept runs named WORDS-SEED", str(root))
     return pd.concat(tables, ignore_index=True), pd.concat(dates, ignore_index=True)
@@ -78,18 +88,26 @@ def scores(summary: pd.DataFrame) -> pd.DataFrame:
 def gaps(summary: pd.DataFrame, dates: pd.DataFrame, by: str = "half") -> pd.DataFrame:
     """One row per model and kind of labels: words, labels, seed, first, second (dates in steps, nan if never), octaves.
 
-    by: which of the two dates, `half` or `toy`.  octaves = log2(first / second), with the last step for a first token that never
-    gets there (a lower bound); nan without a second.
-    """
+    by: which of the two dates, `half` or `toy`.  octaves = log2(first / second), with the last step for a first
+    token that never gets there (a lower bound); nan without a second."""
     check("by", by in ("half", "toy"), "half or toy", by)
     if by == "half":
         rows = dates[(dates.quantity == "gained") & (dates.pairs == "all")]
         found = rows[MODEL].assign(first=rows.whole_first, second=rows.whole_second)
     else:
         date = lambda part: evaluation.emergence(part.rename(columns={"step": "examples"}), "score", 0.5).date
-        found = scores(summary).groupby([*MODEL, "k"])[["step", "score"]].apply(date).unstack("k").set_axis(["first", "second"], axis=1).reset_index()
+        found = (
+            scores(summary)
+            .groupby([*MODEL, "k"])[["step", "score"]]
+            .apply(date)
+            .unstack("k")
+            .set_axis(["first", "second"], axis=1)
+            .reset_index()
+        )
     last = found[MODEL].merge(summary.groupby(MODEL, as_index=False).step.max()).step.to_numpy()
-    return found.assign(octaves=np.log2(found["first"].fillna(pd.Series(last, found.index)) / found.second)).reset_index(drop=True)
+    return found.assign(
+        octaves=np.log2(found["first"].fillna(pd.Series(last, found.index)) / found.second)
+    ).reset_index(drop=True)
 
 
 def both_gaps(root: Path = HOME) -> dict[str, pd.DataFrame]:
@@ -111,17 +129,26 @@ def final(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def on_one_clock(summary: pd.DataFrame, toys: list[Run], systems: int = 2) -> pd.DataFrame:
-    """Scores of toy and language over training, on the clock of each model's own going on: columns where (`toy`, or words and labels),
-    what (`beginning again`: 1-after-query or first token; `going on`: 2-after-query or second token), seed, octaves, score.
+    """Scores of toy and language over training, on the clock of each model's own going on: columns where (`toy`, or
+    words and labels), what (`beginning again`: 1-after-query or first token; `going on`: 2-after-query or second
+    token), seed, octaves, score.
 
     octaves = log2(time / date of going on), dates at score 1/2; models that never went on are left out.
     """
-    toy = [evaluation.curve(run.history, k, systems).assign(where="toy", k=k, seed=run.config["seed"], time=lambda f: f.examples) for run in toys for k in (1, 2)]
+    toy = [
+        evaluation.curve(run.history, k, systems).assign(
+            where="toy", k=k, seed=run.config["seed"], time=lambda f: f.examples
+        )
+        for run in toys
+        for k in (1, 2)
+    ]
     words = scores(summary)
     words = words.assign(where=words.words + ", " + words.labels, time=words.step)
     both, parts = pd.concat([*toy, words])[["where", "seed", "k", "time", "score"]], []
     for _, part in both[both.time > 0].groupby(["where", "seed"], sort=False):
         date = evaluation.emergence(part[part.k == 2].rename(columns={"time": "examples"}), "score", 0.5).date
         if math.isfinite(date) and date > 0:
-            parts.append(part.assign(octaves=np.log2(part.time / date), what=part.k.map({1: "beginning again", 2: "going on"})))
+            parts.append(
+                part.assign(octaves=np.log2(part.time / date), what=part.k.map({1: "beginning again", 2: "going on"}))
+            )
     return pd.concat(parts)[["where", "what", "seed", "octaves", "score"]].reset_index(drop=True)

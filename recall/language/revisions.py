@@ -1,11 +1,13 @@
 """A model's checkpoints, one at a time, to tables; on the hub or in a local folder of folders.
 
     python -m recall language --model EleutherAI/pythia-160m --revisions 'step*' --at-most 24 --out _runs/pythia
-    python -m recall language --model allenai/OLMo-2-0425-1B --revisions 'stage1-step*' --at-most 24 --out _runs/olmo2-1b
+    python -m recall language --model allenai/OLMo-2-0425-1B --revisions 'stage1-step*' --at-most 24 --out
+    _runs/olmo2-1b
 
-Names of revisions, as their publishers give them: `stage1-step140000-tokens294B` (OLMo-2-0425-1B, and OLMo-2-1124-7B with some
-early ones as `step150-tokens1B`; `allenai/OLMo-2-0425-1B-early-training` has the first 37,000 steps, every 1,000), `step0`,
-`step1`, `step2` ... `step512`, `step1000` ... `step143000` (Pythia).  What the hub lists is what counts.
+Names of revisions, as their publishers give them: `stage1-step140000-tokens294B` (OLMo-2-0425-1B, and OLMo-2-1124-7B
+with some early ones as `step150-tokens1B`; `allenai/OLMo-2-0425-1B-early-training` has the first 37,000 steps, every
+1,000), `step0`, `step1`, `step2` ... `step512`, `step1000` ... `step143000` (Pythia).  What the hub lists is what
+counts.
 
 `out` holds config.json, scores/REVISION.csv.gz as they are finished (a killed run goes on behind them), and at the end
 refused.csv, summary.csv and emergence.csv.  Weights are read from safetensors only, and no code of a repository is run.
@@ -40,13 +42,19 @@ ALWAYS = ("plain", "no source", "wrong source", "unseen", "misdirected")
 def step_of(revision: str) -> tuple[int, int]:
     """(stage, step) of a revision's name: (1, 140000) for `stage1-step140000-tokens294B`, (0, 512) for `step512`."""
     stage, step = re.search(r"stage(\d+)", revision), re.search(r"step-?(\d+)", revision)
-    check("revisions", step is not None, "names with step and a number in them, such as step1000 or stage1-step140000-tokens294B", revision)
+    check(
+        "revisions",
+        step is not None,
+        "names with step and a number in them, such as step1000 or stage1-step140000-tokens294B",
+        revision,
+    )
     return (int(stage[1]) if stage else 0, int(step[1]))
 
 
 def available(model: str) -> list[str] | None:
-    """Names of a model's revisions: sub-folders of a local folder, else the branches that the hub lists; None where the hub
-    cannot be asked."""
+    """Names of a model's revisions: sub-folders of a local folder, else the branches that the hub lists; None where
+    the hub cannot be asked.
+    """
     if Path(model).is_dir():
         return sorted(path.parent.name for path in Path(model).glob("*/config.json"))
     from httpx import HTTPError
@@ -60,29 +68,38 @@ def available(model: str) -> list[str] | None:
         raise ValueError(f"model must be a local folder that exists, or a name on the hub, not {model!r}") from error
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code in (401, 403, 404):
-            raise ValueError(f"model must be a local folder that exists, or a public name on the hub, not {model!r}") from error
+            raise ValueError(
+                f"model must be a local folder that exists, or a public name on the hub, not {model!r}"
+            ) from error
         return None
     except (OSError, HTTPError):
         return None
 
 
 def choose(model: str, patterns: list[str], at_most: int | None = None) -> list[str]:
-    """Revisions by name or pattern, in order of stage and step; of more than `at_most`, some of about equal ratio of steps.
+    """Revisions by name or pattern, in order of stage and step; of more than `at_most`, some of about equal ratio of
+    steps.
 
-    Raises ValueError for a name that is not there, and where the hub cannot be reached and a revision is not in the cache.
-    """
+    Raises ValueError for a name that is not there, and where the hub cannot be reached and a revision is not in the
+    cache."""
     names = available(model)
     if names is None:
         from huggingface_hub import try_to_load_from_cache
 
         cached = lambda name: isinstance(try_to_load_from_cache(model, "config.json", revision=name), str)
         missing = [name for name in patterns if any(c in name for c in "*?[") or not cached(name)]
-        check("model", not missing, "a local folder or in the hub's cache where the hub cannot be reached "
-              f"(not there: {', '.join(missing)})", model)
+        check(
+            "model",
+            not missing,
+            f"a local folder or in the hub's cache where the hub cannot be reached (not there: {', '.join(missing)})",
+            model,
+        )
         names = patterns
     found = []
     for pattern in patterns:
-        hits = [name for name in fnmatch.filter(names, pattern) if "step" in name] if pattern not in names else [pattern]
+        hits = (
+            [name for name in fnmatch.filter(names, pattern) if "step" in name] if pattern not in names else [pattern]
+        )
         check("revisions", hits, f"among those of {model} ({len(names)}: {', '.join(sorted(names)[:4])}, ...)", pattern)
         found += hits
     found = sorted(set(found), key=step_of)
@@ -91,7 +108,9 @@ def choose(model: str, patterns: list[str], at_most: int | None = None) -> list[
         return found
     top = step_of(found[-1])
     goal = [top[1] ** (i / (at_most - 1)) for i in range(1, at_most)]  # log-spaced, and the first
-    near = lambda g: min(found, key=lambda name: abs(math.log((step_of(name)[1] + 1) / g)) + 99 * (step_of(name)[0] != top[0]))
+    near = lambda g: min(
+        found, key=lambda name: abs(math.log((step_of(name)[1] + 1) / g)) + 99 * (step_of(name)[0] != top[0])
+    )
     return sorted({found[0], *map(near, goal), found[-1]}, key=step_of)
 
 
@@ -109,7 +128,9 @@ def load(model: str, revision: str, what: str, dtype: torch.dtype = torch.float3
         return transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=dtype, use_safetensors=True).eval()
     except Exception as error:  # of the hub, of a file, of a configuration: from whatever library
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"revision must have a {what} that can be read (weights as safetensors): {model}, {revision}: {why}") from error
+        raise ValueError(
+            f"revision must have a {what} that can be read (weights as safetensors): {model}, {revision}: {why}"
+        ) from error
 
 
 def quiet() -> None:
@@ -120,14 +141,23 @@ def quiet() -> None:
     transformers.logging.set_verbosity_error()
 
 
-def run(model: str, revisions: list[str], lexicon: Lexicon, config: PromptConfig, out: Path, *, device: str = "cpu",
-        dtype: str = "float32", forget: bool = False, report: Callable[[str], None] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def run(
+    model: str,
+    revisions: list[str],
+    lexicon: Lexicon,
+    config: PromptConfig,
+    out: Path,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    forget: bool = False,
+    report: Callable[[str], None] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score every revision that `out` lacks, one model in memory at a time; the tables `summary` and `emergence`.
 
     revisions: as from `choose`.  forget: remove a revision from the hub's cache once it is scored, so that the disk
-    holds one at a time too.  report: called with a line per revision.
-    Raises ValueError if `out` holds another model, lexicon or configuration, or if the lexicon asks this tokeniser nothing.
-    """
+    holds one at a time too.  report: called with a line per revision. Raises ValueError if `out` holds another
+    model, lexicon or configuration, or if the lexicon asks this tokeniser nothing."""
     check("dtype", dtype in DTYPES, f"one of {', '.join(DTYPES)}", dtype)
     check("revisions", len(revisions) > 0, "at least one", revisions)
     try:
@@ -141,12 +171,17 @@ def run(model: str, revisions: list[str], lexicon: Lexicon, config: PromptConfig
         groups = _prompts(lexicon, tokens, config)
     except ValueError as error:
         raise ValueError(f"{error}" + (f"; for example, {refused.reason.iloc[0]}" if len(refused) else "")) from error
-    plain = asdict(config) | dict(model="local" if Path(model).is_dir() else model, dtype=dtype,
-                                  lexicon=hashlib.sha256(lexicon.to_csv().encode()).hexdigest())
+    plain = asdict(config) | dict(
+        model="local" if Path(model).is_dir() else model,
+        dtype=dtype,
+        lexicon=hashlib.sha256(lexicon.to_csv().encode()).hexdigest(),
+    )
     if (out / "config.json").exists():
         there = json.loads((out / "config.json").read_text())
         differs = next((name for name in plain if there.get(name) != plain[name]), None)
-        check("out", differs is None, f"a folder of this model, lexicon and configuration ({differs} differs)", str(out))
+        check(
+            "out", differs is None, f"a folder of this model, lexicon and configuration ({differs} differs)", str(out)
+        )
     asked = [(labels, scoring.ask(tokenizer, prompts, conditions)) for labels, prompts, conditions in groups]
     runs.write_atomically(out / "config.json", runs.canonical(plain).encode())
     if len(refused):
@@ -169,14 +204,19 @@ def run(model: str, revisions: list[str], lexicon: Lexicon, config: PromptConfig
 
 def tables(out: Path, revisions: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`summary` and `emergence` of scored revisions, also written to `out`; column `pairs`: all, or matched ones."""
-    scores = pd.concat([pd.read_csv(_place(out, name)).assign(revision=name, step=_axis(revisions, name)) for name in revisions])
+    scores = pd.concat(
+        [pd.read_csv(_place(out, name)).assign(revision=name, step=_axis(revisions, name)) for name in revisions]
+    )
     frame = scoring.per_prompt(scores)
     alike = scoring.matched(scores[scores.revision == revisions[-1]])
     matched = frame[[pair in alike for pair in zip(frame.labels, frame.prompt)]]
     sets = {"all": frame} | ({"matched": matched} if len(alike) else {})
     both = lambda make: pd.concat([make(each).assign(pairs=name) for name, each in sets.items()], ignore_index=True)
     found = both(scoring.summary)
-    dates = pd.concat([both(lambda each, c=column: scoring.emergence(each, c)) for column in ("gained", "gained_label")], ignore_index=True)
+    dates = pd.concat(
+        [both(lambda each, c=column: scoring.emergence(each, c)) for column in ("gained", "gained_label")],
+        ignore_index=True,
+    )
     runs.write_csv(Path(out) / "summary.csv", found)
     runs.write_csv(Path(out) / "emergence.csv", dates)
     return found, dates
@@ -194,14 +234,20 @@ def _place(out: Path, revision: str) -> Path:
 
 
 def _prompts(lexicon, tokens, config):
-    """(kind of labels, prompts, conditions) to score: arbitrary labels, the same with the last task queried (which going on with
-    what is under way answers too), the tasks' names, and, where the lexicon has them, twins and pairs of the context alone."""
+    """(kind of labels, prompts, conditions) to score: arbitrary labels, the same with the last task queried (which
+    going on with what is under way answers too), the tasks' names, and, where the lexicon has them, twins and pairs
+    of the context alone.
+    """
     nearest, context = replace(config, needle=config.tasks - 1), replace(config, kind="context", shown=True)
-    groups = [("arbitrary", draw(lexicon, tokens, config), ALWAYS),
-              ("arbitrary, last task", draw(lexicon, tokens, nearest), ALWAYS),
-              ("names", draw(lexicon, tokens, config, names=True), ALWAYS)]
-    for labels, drawn, conditions in (("arbitrary", lambda: draw(lexicon, tokens, config, twins=True), ("synchronised",)),
-                                      ("arbitrary, pairs of the context", lambda: draw(lexicon, tokens, context), ALWAYS)):
+    groups = [
+        ("arbitrary", draw(lexicon, tokens, config), ALWAYS),
+        ("arbitrary, last task", draw(lexicon, tokens, nearest), ALWAYS),
+        ("names", draw(lexicon, tokens, config, names=True), ALWAYS),
+    ]
+    for labels, drawn, conditions in (
+        ("arbitrary", lambda: draw(lexicon, tokens, config, twins=True), ("synchronised",)),
+        ("arbitrary, pairs of the context", lambda: draw(lexicon, tokens, context), ALWAYS),
+    ):
         try:
             groups.append((labels, drawn(), conditions))
         except ValueError:  # a lexicon need not have any

@@ -1,12 +1,12 @@
 """Log-probabilities of a target's tokens, and what is made of them.
 
-Which tokens are the target's?  The prompt and the prompt with ` target` behind it are tokenised; the second must begin
-with the first, and what is left, but for a token of mere white space in front, is the target.  A tokeniser that merges across
-that border, or makes a single token of the target, cannot ask the question: such targets are refused with the reason.
+Which tokens are the target's?  The prompt and the prompt with ` target` behind it are tokenised; the second must
+begin with the first, and what is left, but for a token of mere white space in front, is the target.  A tokeniser
+that merges across that border, or makes a single token of the target, cannot ask the question: such targets are
+refused with the reason.
 
-*Bits gained* at a token: log2 p(token | prompt, true tokens before it) less the same for the prompt without its source.  What
-spelling and frequency tell is in both and cancels.
-"""
+*Bits gained* at a token: log2 p(token | prompt, true tokens before it) less the same for the prompt without its
+source.  What spelling and frequency tell is in both and cancels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Unaligned(ValueError):
 
 
 def encode(tokenizer, text: str) -> list[int]:
-    """Token ids of a text, begun as the tokeniser's own models are (a beginning token, where it adds one), without an end."""
+    """Token ids of a text, begun as the tokeniser's own models are (a beginning token, where it adds one), without
+    an end.
+    """
     ids = tokenizer.encode(text, add_special_tokens=False)
     begun = tokenizer.encode("", add_special_tokens=True)
     return [*begun[:1], *ids] if begun and begun[0] == tokenizer.bos_token_id else ids
@@ -43,13 +45,19 @@ def encode(tokenizer, text: str) -> list[int]:
 def align(tokenizer, prompt: str, target: str) -> tuple[list[int], int]:
     """Token ids of `prompt` + space + `target`, and the place of the target's first token.
 
-    Raises Unaligned if a token straddles the border, if the tokeniser does not know a part, or if the target is one token.
-    """
+    Raises Unaligned if a token straddles the border, if the tokeniser does not know a part, or if the target is one
+    token."""
     before, ids = encode(tokenizer, prompt), encode(tokenizer, f"{prompt} {target}")
     if ids[: len(before)] != before:
-        raise Unaligned(f"target must begin with a token of its own: {target!r} after {prompt[-12:]!r} shares one with the prompt")
+        raise Unaligned(
+            f"target must begin with a token of its own: {target!r} after {prompt[-12:]!r} shares one with the prompt"
+        )
     start = len(before)
-    while start < len(ids) and not tokenizer.decode(ids[start : start + 1]).strip() and tokenizer.decode(ids[start:]).strip() == target:
+    while (
+        start < len(ids)
+        and not tokenizer.decode(ids[start : start + 1]).strip()
+        and tokenizer.decode(ids[start:]).strip() == target
+    ):
         start += 1  # a lone space, then the word; one token may also be part of a letter, which decodes to no space
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
         raise Unaligned(f"target must be of tokens that the tokeniser knows: {target!r}")
@@ -59,7 +67,9 @@ def align(tokenizer, prompt: str, target: str) -> tuple[list[int], int]:
 
 
 def target_tokens(tokenizer, lexicon: Lexicon) -> tuple[list[list[tuple[int, ...]]], pd.DataFrame]:
-    """tokens[i][m], the ids of targets[i][m] behind `source LABEL:`, () where refused; and the refusals: source, task, reason."""
+    """tokens[i][m], the ids of targets[i][m] behind `source LABEL:`, () where refused; and the refusals: source,
+    task, reason.
+    """
     tokens, refused = [], []
     for source, row in zip(lexicon.sources, lexicon.targets):
         tokens.append([])
@@ -74,14 +84,14 @@ def target_tokens(tokenizer, lexicon: Lexicon) -> tuple[list[list[tuple[int, ...
 
 
 @torch.inference_mode()
-def token_bits(model, sequences: Sequence[Sequence[int]], starts: Sequence[int],
-               rivals: Sequence[dict[int, int]] | None = None) -> list[list[dict]]:
-    """For every sequence a list over its tokens from `starts` on: bits = log2 p(token | all before it), correct = whether it is
-    the most probable, rival = log2 p of the token rivals[i] holds for that place (nan where none).
+def token_bits(
+    model, sequences: Sequence[Sequence[int]], starts: Sequence[int], rivals: Sequence[dict[int, int]] | None = None
+) -> list[list[dict]]:
+    """For every sequence a list over its tokens from `starts` on: bits = log2 p(token | all before it), correct =
+    whether it is the most probable, rival = log2 p of the token rivals[i] holds for that place (nan where none).
 
-    model: any causal language model of `transformers`.  Sequences are padded on the right, where a causal model does not look,
-    so that no padding token is needed; batches hold at most LOGITS logits.
-    """
+    model: any causal language model of `transformers`.  Sequences are padded on the right, where a causal model does
+    not look, so that no padding token is needed; batches hold at most LOGITS logits."""
     device = next(model.parameters()).device
     some = "logits_to_keep" in inspect.signature(model.forward).parameters
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
@@ -99,7 +109,9 @@ def token_bits(model, sequences: Sequence[Sequence[int]], starts: Sequence[int],
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False, **kept).logits
         logits = logits if some else logits[:, first:]
         for b, i in enumerate(batch):
-            rows = logits[b, starts[i] - 1 - first : len(sequences[i]) - 1 - first].float().log_softmax(-1) / math.log(2)
+            rows = logits[b, starts[i] - 1 - first : len(sequences[i]) - 1 - first].float().log_softmax(-1) / math.log(
+                2
+            )
             true = ids[b, starts[i] : len(sequences[i])]
             bits, best = rows.gather(1, true[:, None]).squeeze(1).tolist(), (rows.argmax(1) == true).tolist()
             rival = {k: rows[k, token].item() for k, token in rivals[i].items()} if rivals else {}
@@ -109,8 +121,9 @@ def token_bits(model, sequences: Sequence[Sequence[int]], starts: Sequence[int],
 
 @dataclass(frozen=True)
 class Questions:
-    """Aligned prompts: keys (prompt, condition), token ids up to the target's second, place of its first, and of the rival's two
-    tokens those that are others than the target's."""
+    """Aligned prompts: keys (prompt, condition), token ids up to the target's second, place of its first, and of the
+    rival's two tokens those that are others than the target's.
+    """
 
     keys: list[tuple[int, str]]
     sequences: list[list[int]]
@@ -129,7 +142,8 @@ def ask(tokenizer, prompts: list[Prompt], conditions: Sequence[str]) -> Question
             if prompt.rival is not None:
                 other, begin = align(tokenizer, prompt.text, prompt.rival)
                 pairs = zip(other[begin : begin + 2], ids[start : start + 2])
-                rival = {k: theirs for k, (theirs, ours) in enumerate(pairs) if theirs != ours}  # else nothing tells them apart
+                # else nothing tells them apart
+                rival = {k: theirs for k, (theirs, ours) in enumerate(pairs) if theirs != ours}
             questions.keys.append((i, condition))
             questions.sequences.append(ids[: start + 2])
             questions.starts.append(start)
@@ -138,20 +152,26 @@ def ask(tokenizer, prompts: list[Prompt], conditions: Sequence[str]) -> Question
 
 
 def score(model, questions: Questions) -> pd.DataFrame:
-    """One row per prompt, condition and token k = 1, 2 of the target: prompt, condition, k, token, bits, correct, rival.
+    """One row per prompt, condition and token k = 1, 2 of the target: prompt, condition, k, token, bits, correct,
+    rival.
 
-    rival: log2 p of the rival answer's token there: its first for k = 1, and for k = 2 its second, though the first is the target's.
-    """
+    rival: log2 p of the rival answer's token there: its first for k = 1, and for k = 2 its second, though the first
+    is the target's."""
     found = token_bits(model, questions.sequences, questions.starts, questions.rivals)
-    return pd.DataFrame([dict(prompt=i, condition=condition, k=k + 1, token=ids[start + k], **each)
-                         for (i, condition), ids, start, tokens in zip(questions.keys, questions.sequences, questions.starts, found)
-                         for k, each in enumerate(tokens)])
+    return pd.DataFrame(
+        [
+            dict(prompt=i, condition=condition, k=k + 1, token=ids[start + k], **each)
+            for (i, condition), ids, start, tokens in zip(questions.keys, questions.sequences, questions.starts, found)
+            for k, each in enumerate(tokens)
+        ]
+    )
 
 
 def per_prompt(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per revision, step, labels, prompt and k: accuracy (0 or 1), surprisal (bits, without the source), gained (over
-    no source), gained_wrong (over a wrong one), gained_label (over an unseen label), label_led (share of the rival when
-    misdirected: 0 where the first token leads, 1 where the label does), synchronised (share of the true token against the twin's).
+    """One row per revision, step, labels, prompt and k: accuracy (0 or 1), surprisal (bits, without the source),
+    gained (over no source), gained_wrong (over a wrong one), gained_label (over an unseen label), label_led (share
+    of the rival when misdirected: 0 where the first token leads, 1 where the label does), synchronised (share of the
+    true token against the twin's).
     """
     index = ["revision", "step", "labels", "prompt", "k"]
     bits = scores.pivot_table(index=index, columns="condition", values="bits")
@@ -172,28 +192,34 @@ def share(gap: pd.Series) -> pd.Series:
 
 
 def matched(scores: pd.DataFrame, bits: float = 1.0, octaves: float = 1.0) -> set[tuple[str, int]]:
-    """(labels, prompt) whose two tokens are alike: surprisal without the source within `bits`, and frequency within `octaves`, by
-    their number in the vocabulary, which byte-level pair encodings give out in order of frequency.  Of other tokenisers, such as our
-    own, that number says nothing: there only the bits are matched in truth.
+    """(labels, prompt) whose two tokens are alike: surprisal without the source within `bits`, and frequency within
+    `octaves`, by their number in the vocabulary, which byte-level pair encodings give out in order of frequency.  Of
+    other tokenisers, such as our own, that number says nothing: there only the bits are matched in truth.
 
     scores: of one revision, the last.
     """
-    rows = scores[scores.condition == "no source"].pivot_table(index=["labels", "prompt"], columns="k", values=["bits", "token"])
+    rows = scores[scores.condition == "no source"].pivot_table(
+        index=["labels", "prompt"], columns="k", values=["bits", "token"]
+    )
     rank = np.log2(rows["token"] + 1)
     alike = (rows["bits"][1] - rows["bits"][2]).abs().le(bits) & (rank[1] - rank[2]).abs().le(octaves)
     return set(alike[alike].index)
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Means over prompts with 95 % bootstrap intervals: a row per revision, labels, k and quantity; columns mean, low, high, prompts."""
+    """Means over prompts with 95 % bootstrap intervals: a row per revision, labels, k and quantity; columns mean,
+    low, high, prompts.
+    """
     rows = []
     for keys, group in frame.groupby(["step", "revision", "labels", "k"], sort=True):
         for name, column in group.drop(columns=["step", "revision", "labels", "k", "prompt"]).items():
             column = column.dropna()
             if len(column):
                 low, high = np.quantile(column.to_numpy()[_resample(len(column))].mean(1), [0.025, 0.975])
-                rows.append(dict(zip(("step", "revision", "labels", "k"), keys)) |
-                            dict(quantity=name, mean=column.mean(), low=low, high=high, prompts=len(column)))
+                rows.append(
+                    dict(zip(("step", "revision", "labels", "k"), keys))
+                    | dict(quantity=name, mean=column.mean(), low=low, high=high, prompts=len(column))
+                )
     return pd.DataFrame(rows)
 
 
@@ -202,14 +228,16 @@ def _resample(count: int) -> np.ndarray:
 
 
 def emergence(frame: pd.DataFrame, column: str = "gained") -> pd.DataFrame:
-    """When each token reached half of its final gain, and by how much the second was earlier: one row per kind of labels.
+    """When each token reached half of its final gain, and by how much the second was earlier: one row per kind of
+    labels.
 
-    Dates are steps, as `evaluation.emergence` reads them off mean gain / final gain (the median of the last three revisions).
-    octaves = log2(first / second): 1 means that the first token took twice as many steps.  low, high: 95 % over prompts,
-    drawn again together for all revisions.  nan where a final gain is not above 0.1 bits, or a date is never reached.
+    Dates are steps, as `evaluation.emergence` reads them off mean gain / final gain (the median of the last three
+    revisions). octaves = log2(first / second): 1 means that the first token took twice as many steps.  low, high: 95
+    % over prompts, drawn again together for all revisions.  nan where a final gain is not above 0.1 bits, or a date
+    is never reached.
 
-    Half of a final gain flatters a token that stays on a plateau, such as the label-blind one; whole_first and whole_second are
-    dates at half of what there is to gain by the source, the last revision's surprisal without it.
+    Half of a final gain flatters a token that stays on a plateau, such as the label-blind one; whole_first and
+    whole_second are dates at half of what there is to gain by the source, the last revision's surprisal without it.
     """
     rows = []
     for labels, group in frame.groupby("labels"):
@@ -220,13 +248,29 @@ def emergence(frame: pd.DataFrame, column: str = "gained") -> pd.DataFrame:
         if math.isfinite(octaves):
             picks = _resample(cube[1].shape[1])[:DATED]
             again = np.array([[_date(steps, cube[k].to_numpy()[:, pick].mean(1)) for k in (1, 2)] for pick in picks])
-            low, high = np.quantile(np.log2(again[:, 0] / again[:, 1]), [0.025, 0.975])  # nan if one of them has no date
+            # nan if one of them has no date
+            low, high = np.quantile(np.log2(again[:, 0] / again[:, 1]), [0.025, 0.975])
         final = {k: table.to_numpy().mean(1)[-3:] for k, table in cube.items()}
         there = group[group.step == steps[-1]].groupby("k")["surprisal"].mean()
         whole = {k: _date(steps, table.to_numpy().mean(1), there[k]) for k, table in cube.items()}
-        rows.append(dict(labels=labels, quantity=column, first=dates[1], second=dates[2], octaves=octaves, low=low, high=high,
-                         whole_first=whole[1], whole_second=whole[2], surprisal_first=there[1], surprisal_second=there[2],
-                         final_first=np.median(final[1]), final_second=np.median(final[2]), last_step=steps[-1]))
+        rows.append(
+            dict(
+                labels=labels,
+                quantity=column,
+                first=dates[1],
+                second=dates[2],
+                octaves=octaves,
+                low=low,
+                high=high,
+                whole_first=whole[1],
+                whole_second=whole[2],
+                surprisal_first=there[1],
+                surprisal_second=there[2],
+                final_first=np.median(final[1]),
+                final_second=np.median(final[2]),
+                last_step=steps[-1],
+            )
+        )
     return pd.DataFrame(rows)
 
 

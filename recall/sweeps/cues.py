@@ -1,4 +1,5 @@
-"""Which cue a model goes by depends on what its training makes of the cues.  `fast-1` with 4 labels, at dimension 5 if nothing is said.
+"""Which cue a model goes by depends on what its training makes of the cues.  `fast-1` with 4 labels, at dimension 5
+if nothing is said.
 
     equal         every state on the unit sphere, so that the norm tells nothing; dimensions 3 and 5, seeds 300 to 304
     no-repeats    no system is on twice in a row, so that `)j (j` never comes up; seeds 300 to 304
@@ -15,9 +16,13 @@ Written before the runs, each with what would speak against it:
                   its date.
     error-P       a model that goes by observations alone has a label index at 2-after-query that does not change with P; Bayes gives
                   1-after-query the label a weight of about 1 - P + P/4.
-    long (seed at dimension 5 chosen after the runs at dimension 3 had been seen, its length cut from 30,000 while it ran, for time)
-                  if there is one end state reached at different speeds, the four runs' label indices at 2-after-query end near each other.
+    long (seed at dimension 5 chosen after the runs at dimension 3 had been seen, its length cut from 30,000 while it
+    ran, for time)
+                  if there is one end state reached at different speeds, the four runs' label indices at
+                  2-after-query end near each other.
 """
+
+from __future__ import annotations
 
 from recall.settings import RunConfig, vary
 from recall.sweeps.atlas import PRIMARY, member
@@ -31,7 +36,9 @@ def run(setting: str, seed: int, dimension: int = 5, **task) -> RunConfig:
 
 
 def long(dimension: int, seed: int) -> RunConfig:
-    return vary(member("fast-1", dimension, 4, seed), "long", training=dict(steps=LONG[dimension, seed], evaluate_every=500))
+    return vary(
+        member("fast-1", dimension, 4, seed), "long", training=dict(steps=LONG[dimension, seed], evaluate_every=500)
+    )
 
 
 def configs() -> list[RunConfig]:
@@ -40,5 +47,10 @@ def configs() -> list[RunConfig]:
     runs += [run("equal", seed, n, family="equal") for seed in seeds for n in (5, 3)]
     runs += [run("no-repeats", seed, repeats=False) for seed in seeds]
     runs += [run("balanced", seed, min_systems=4) for seed in seeds]
-    return runs + [run(f"error-{p:g}-noise-{s:g}", seed, label_error=p, state_noise=s)
-                   for seed in seeds[:2] for p in ERRORS for s in NOISES if p or s]
+    return runs + [
+        run(f"error-{p:g}-noise-{s:g}", seed, label_error=p, state_noise=s)
+        for seed in seeds[:2]
+        for p in ERRORS
+        for s in NOISES
+        if p or s
+    ]

@@ -1,4 +1,5 @@
-"""What the order depends on: one factor at a time, from `fast-1` at dimension 5 with 4 labels (seeds 300 to 302 as in the atlas).
+"""What the order depends on: one factor at a time, from `fast-1` at dimension 5 with 4 labels (seeds 300 to 302 as
+in the atlas).
 
     families      rotations, identity maps, and the study's noisy, partly observed systems
     size          1, 2, 4 and 6 layers instead of 3; 32 and 128 columns instead of 64
@@ -8,11 +9,14 @@
     optimiser     Muon's rate and momentum, the batch, GPT-2's initialisation
     study         the study's own generator (250 rows, a library of 40,000) with 8 and with all 25 labels
 
-Written before the runs: going on comes first wherever both come at all.  An inversion, a run whose 1-after-query emerges
-first, is looked for in all of them and would refute that.  What came out is in `data/tables/factors.csv`, and the dates at nine thresholds in `ratios.csv`.
+Written before the runs: going on comes first wherever both come at all.  An inversion, a run whose 1-after-query
+emerges first, is looked for in all of them and would refute that.  What came out is in `data/tables/factors.csv`,
+and the dates at nine thresholds in `ratios.csv`.
 
     adamw-1      cells of the atlas with AdamW alone, seed 300, where no other sweep has it: does it learn to look up where the task is smaller?
 """
+
+from __future__ import annotations
 
 from recall.settings import RunConfig, preset, vary
 from recall.sweeps.atlas import PRIMARY, member
@@ -41,7 +45,8 @@ FACTORS = {
     "batch-8": dict(training=dict(batch_size=8, steps=8000)),  # half as many traces as the others
     "batch-128": dict(training=dict(batch_size=128, steps=2000)),  # and here twice as many
     "gpt2-init": dict(model=dict(initialisation="gpt2", zero_init=False)),
-    # What had brought the dates closest together (two seeds each), in pairs, added when that had been seen.  Said before these runs: the order turns in most.
+    # What had brought the dates closest together (two seeds each), in pairs, added when that had been seen.  Said
+    # before these runs: the order turns in most.
     "momentum-0.95+muon-0.0025": dict(training=dict(momentum=0.95, muon_rate=0.0025)),
     "momentum-0.95+gpt2-init": dict(model=dict(initialisation="gpt2", zero_init=False), training=dict(momentum=0.95)),
 }
@@ -53,14 +58,24 @@ def factor(name: str, seed: int) -> RunConfig:
 
 
 def vocabulary(dimension: int, seed: int) -> RunConfig:
-    return vary(member("fast-1", dimension, 8, seed), "vocabulary-8", task=dict(max_systems=4), evaluation=dict(systems=(1, 2, 4)))
+    return vary(
+        member("fast-1", dimension, 8, seed),
+        "vocabulary-8",
+        task=dict(max_systems=4),
+        evaluation=dict(systems=(1, 2, 4)),
+    )
 
 
 def study(labels: int, seed: int) -> RunConfig:
     """Three times as many steps as in the atlas, of traces two and a half times as long."""
     task = dict(generator="study", trace_length=250, library=40_000)
-    return vary(preset("fast-1", 5, labels, seed), f"study-{labels}", task=task, training=dict(steps=12_000, evaluate_every=400),
-                evaluation=dict(systems=tuple(N for N in (1, 2, 5, 8, 19) if N <= labels), traces=32))
+    return vary(
+        preset("fast-1", 5, labels, seed),
+        f"study-{labels}",
+        task=task,
+        training=dict(steps=12_000, evaluate_every=400),
+        evaluation=dict(systems=tuple(N for N in (1, 2, 5, 8, 19) if N <= labels), traces=32),
+    )
 
 
 def configs() -> list[RunConfig]:

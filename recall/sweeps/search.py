@@ -12,10 +12,11 @@ next        `final`: the three best options of each optimiser, and all options t
             seeds, at dimensions 3 and 5, seeds 0 to 4.  The winner has the smallest geometric mean of its two medians.
             It is then frozen and measured on seeds 100 to 107, which nothing before has seen.
 
-Budget: 3.2 million tokens, which take about 75 s: with Muon what does not get there by then is too slow, and AdamW, which
-gets nowhere near look-up by then, is ordered by its scores.  AdamW had less effort in the end, 13 options with seed 0: what
-is called `adamw-1` is the best of those, not the best that AdamW can do.
-"""
+Budget: 3.2 million tokens, which take about 75 s: with Muon what does not get there by then is too slow, and AdamW,
+which gets nowhere near look-up by then, is ordered by its scores.  AdamW had less effort in the end, 13 options with
+seed 0: what is called `adamw-1` is the best of those, not the best that AdamW can do."""
+
+from __future__ import annotations
 
 from recall.settings import RunConfig, preset, vary
 
@@ -63,8 +64,12 @@ NAMES = {"fast-0": "muon", "adamw-0": "adamw"}
 def until_both(run: RunConfig, tokens: float) -> RunConfig:
     """The run as a measurement of time: it ends once both abilities have stayed at N = 2, or at its budget."""
     steps = int(tokens / (run.training.batch_size * run.task.trace_length))
-    return vary(run, run.setting, training=dict(steps=steps, evaluate_every=50, patience=4),
-                evaluation=dict(systems=(2,), traces=32))
+    return vary(
+        run,
+        run.setting,
+        training=dict(steps=steps, evaluate_every=50, patience=4),
+        evaluation=dict(systems=(2,), traces=32),
+    )
 
 
 def option(base: str, name: str, changes: dict, dimension: int, seed: int, tokens: float = TOKENS) -> RunConfig:
@@ -73,5 +78,9 @@ def option(base: str, name: str, changes: dict, dimension: int, seed: int, token
 
 
 def configs() -> list[RunConfig]:
-    return [option(base, name, changes, 3, seed) for base, options in (("fast-0", MUON), ("adamw-0", ADAMW))
-            for name, changes in options.items() for seed in SEEDS[base]]
+    return [
+        option(base, name, changes, 3, seed)
+        for base, options in (("fast-0", MUON), ("adamw-0", ADAMW))
+        for name, changes in options.items()
+        for seed in SEEDS[base]
+    ]

@@ -1,0 +1,189 @@
+"""The two abilities over training, as tables: errors, label index, plateaus, nearest and farthest needle."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from recall import runs
+from recall.evaluation import curve, table
+from recall.measures import ABILITIES, CELL, cell_of, dates, describe, kind, seconds_until
+from recall.needle import needle_prompts
+from recall.predictors import blind_error
+from recall.runs import Run
+from recall.settings import from_json
+from recall.training import build_model
+
+
+def needle_distance(folder: Path, haystacks: int = 16, traces: int = 32) -> pd.DataFrame:
+    """A run's checkpoints on prompts of 2 systems, the needle farthest and nearest: one row per checkpoint, needle
+    and k <= 2.
+
+    Columns run, examples, needle, k, mean, score.  folder: a run folder that still has its checkpoints (they are not
+    committed; training the run again makes them).
+    """
+    config = from_json(json.loads((Path(folder) / "config.json").read_text()))
+    prompts = {
+        name: needle_prompts(config.task, 2, haystacks=haystacks, traces=traces, needle=needle, seed=2)
+        for name, needle in (("farthest", 0), ("nearest", 1))
+    }
+    tables = []
+    for path in sorted((Path(folder) / "checkpoints").glob("step-*.safetensors")):
+        weights, notes = runs.load_tensors(path)
+        model = build_model(config, weights)
+        for name, set_ in prompts.items():
+            rows = table(model.predict, set_, config.task).query("event == 'query' and k <= 2")
+            tables.append(
+                rows.assign(run=config.name, needle=name, examples=int(notes["step"]) * config.training.batch_size)
+            )
+    if not tables:
+        raise ValueError(f"checkpoints must be in the run folder: {folder} has none left")
+    return pd.concat(tables)[["run", "examples", "needle", "k", "mean", "score"]]
+
+
+FOLLOWS = 0.25  # sum of the weights from which a prediction is said to follow a system at all
+FALL = 0.1  # in mean squared error: what ends a plateau
+
+
+def curves(runs: list[Run], points: int = 40) -> pd.DataFrame:
+    """Training curves for charts: one row per run, N >= 2 and evaluation.
+
+    Columns: dimension, labels, setting, seed, systems, examples (thousands), error1..3 (mean squared error of
+    k-after-query) and index1..3 (label index on misdirected prompts; nan where the weights sum to less than FOLLOWS,
+    since a share of nearly nothing is noise).  At most about `points` evaluations a run, evenly spaced in log."""
+    tables = []
+    for run in runs:
+        query = run.history[
+            (run.history.event == "query")
+            & (run.history.k <= 3)
+            & (run.history.systems > 1)
+            & (run.history.examples > 0)
+        ]
+        steps = sorted(query.step.unique())
+        targets = [steps[0] * (steps[-1] / steps[0]) ** (i / (points - 1)) for i in range(points)]
+        kept = {min(steps, key=lambda s: abs(math.log(s / target))) for target in targets}
+        query = query[query.step.isin(kept)]
+        key = ["systems", "examples"]
+        error = query[query.condition == "plain"].pivot(index=key, columns="k", values="mean").add_prefix("error")
+        wrong = query[query.condition == "misdirected"]
+        weight = wrong.filter(like="weight_").sum(axis=1)
+        index = (
+            wrong.assign(label_index=wrong.label_index.where(weight >= FOLLOWS))
+            .pivot(index=key, columns="k", values="label_index")
+            .add_prefix("index")
+        )
+        tables.append(error.join(index).reset_index().assign(**cell_of(run)))
+    table = pd.concat(tables, ignore_index=True).round(4)
+    return table.assign(examples=table.examples / 1000)[
+        [*CELL, "systems", "examples", *(f"{c}{k}" for c in ("error", "index") for k in (1, 2, 3))]
+    ]
+
+
+def finals(runs: list[Run]) -> pd.DataFrame:
+    """Errors and label index of the published models: one row per run, N >= 2, k and condition."""
+    tables = []
+    for run in runs:
+        rows = run.final[(run.final.event == "query") & (run.final.systems > 1)]
+        tables.append(rows.assign(error=rows["mean"], **cell_of(run)))
+    table = pd.concat(tables, ignore_index=True).round(4)
+    return table.reindex(columns=[*CELL, "systems", "k", "condition", "error", "score", "label_index"])
+
+
+def levels(counts=(2, 4, 8), wrong: bool = False) -> pd.DataFrame:
+    """Reference lines per N: zero predictor, label-blind average and, if asked, the wrong system's next state."""
+    rows = []
+    for N in counts:
+        rows += [
+            dict(systems=N, level=1.0, words="zero predictor"),
+            dict(systems=N, level=blind_error(N), words="label-blind average"),
+        ]
+        if wrong:
+            rows.append(dict(systems=N, level=2.0, words="the wrong system's next state"))
+    return pd.DataFrame(rows)
+
+
+def plateaus(runs: list[Run]) -> pd.DataFrame:
+    """Where 1-after-query waits: one row per run and N >= 2.
+
+    plateau: median of its mean error over the evaluations from the emergence of 2-after on, for as long as it has not
+    fallen by more than FALL below its value there; nan where that is fewer than three evaluations.  The rule knows no
+    level, so it would find a plateau at the label-blind average just as well.  blind: (N - 1)/N.
+    """
+    rows = []
+    for run in runs:
+        for N in (N for N in run.config["evaluation"]["systems"] if N > 1):
+            go_on, waiting = dates(run, N)["2-after"], curve(run.history, 1, N)
+            waiting = waiting[waiting.examples >= go_on.by]["mean"]
+            fallen = (waiting < waiting.iloc[:1].sum() - FALL).cummax()
+            level = waiting[~fallen]
+            rows.append(
+                cell_of(run)
+                | dict(
+                    systems=N,
+                    plateau=level.median() if len(level) >= 3 else math.nan,
+                    blind=blind_error(N),
+                    evaluations=len(level),
+                )
+            )
+    return pd.DataFrame(rows)
+
+
+def distance(table: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
+    """`tables.needle_distance` of the given runs with their cells: 1-after for either needle, 2-after for the farthest.
+
+    Columns dimension, labels, setting, seed, systems (2), examples (thousands), curve, mean, score.
+    """
+    cells = pd.DataFrame([{"run": run.name, **cell_of(run)} for run in runs], columns=["run", *CELL])
+    joined = table.merge(cells, on="run")
+    joined = joined[(joined.examples > 0) & ((joined.needle == "farthest") | (joined.k == 1))]
+    curve = joined.k.astype(str) + "-after, " + joined.needle
+    return (
+        joined.assign(curve=curve, systems=2, examples=joined.examples / 1000)[
+            [*CELL, "systems", "examples", "curve", "mean", "score"]
+        ]
+        .round(4)
+        .reset_index(drop=True)
+    )
+
+
+def overview(runs: list[Run]) -> pd.DataFrame:
+    """The table of all runs, a line each: cost, dates in thousands of examples, order, misdirected errors, kind.
+
+    A date is nan where the ability had not emerged by the end of the run (right-censored there), or where the prompt
+    would hold more systems than there are labels.
+    """
+    lines = []
+    for run in runs:
+        row = describe(run)
+        line = cell_of(run) | {
+            "kind": kind(run),
+            "steps": row["steps"],
+            "examples (thousands)": row["examples"] / 1000,
+            "seconds": row["seconds"],
+        }
+        line["to both"] = seconds_until(
+            run, max((date.date for date in dates(run, 2).values()), key=lambda d: (math.isnan(d), d))
+        )
+        for title, key in (("score", "emergence"), ("median < ½", "study_cutoff")):
+            for ability in ABILITIES:
+                for N in (2, 4):
+                    line[f"{ability}, N={N} ({title})"] = row[key][ability].get(N, math.nan) / 1000
+        for k in (1, 2, 3):
+            line[f"misdirected {k}-after"] = row["misdirected"][2][k]["error"]
+        for k in (1, 2, 3):
+            line[f"label index {k}"] = row["misdirected"][2][k]["label_index"]
+        lines.append(line)
+    return pd.DataFrame(lines).sort_values(list(CELL)).reset_index(drop=True)
+
+
+def _digits(places: int):
+    return lambda value: "–" if math.isnan(value) else f"{value:,.{places}f}"
+
+
+def formats(table: pd.DataFrame) -> dict:
+    """How `overview` prints: dates and counts whole, errors and indices with two digits."""
+    whole = {c: _digits(0) for c in table if c in ("examples (thousands)", "seconds", "to both") or "N=" in c}
+    return whole | {c: _digits(2) for c in table if c.startswith(("misdirected", "label index"))}
