@@ -21,7 +21,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from recall import systems
+from recall import systems as dynamics
 from recall.needle import Prompts
 from recall.systems import Systems
 from recall.task import TaskConfig, check, edit, stream
@@ -113,7 +113,7 @@ def _new_system(prompts, config):
         "evaluation", 0, len(prompts.tokens), prompts.count, prompts.needle, 1, device=prompts.tokens.device
     )
     return _show(
-        prompts, config, systems.draw(config.family, len(prompts.tokens), config.dimension, generator), generator
+        prompts, config, dynamics.draw(config.family, len(prompts.tokens), config.dimension, generator), generator
     )
 
 
@@ -152,7 +152,7 @@ def synchronised(prompts: Prompts, config: TaskConfig, share: float = 1.0) -> Pr
         if i != prompts.needle:
             time = s.first[:, i] + s.length[:, i]
             state = between(prompts.observations[s.system[:, i], time], common, share)
-            x0[s.system[:, i]] = systems.before(prompts.systems.A[s.system[:, i]], state, int(time[0]))
+            x0[s.system[:, i]] = dynamics.before(prompts.systems.A[s.system[:, i]], state, int(time[0]))
     return _again(prompts, config, replace(prompts.systems, x0=x0))
 
 
@@ -189,7 +189,7 @@ def _late_start(prompts, config):
     """Every system is shown from as late as the plain query ends: no state of the plain prompt is repeated."""
     _isometry(config)
     late = int((prompts.segments.first[:, -1] + prompts.segments.length[:, -1])[0])
-    longer = systems.rollout(prompts.systems, late + prompts.observations.shape[1])
+    longer = dynamics.rollout(prompts.systems, late + prompts.observations.shape[1])
     return edit(replace(prompts, observations=longer), config, first=prompts.segments.first + late)
 
 
@@ -281,7 +281,7 @@ def _show(prompts, config, shown: Systems, generator=None):
         for name, value in vars(prompts.systems).items()
         if isinstance(value, Tensor)
     }
-    observations = torch.cat([prompts.observations, systems.rollout(shown, steps, generator)])
+    observations = torch.cat([prompts.observations, dynamics.rollout(shown, steps, generator)])
     return edit(
         replace(prompts, observations=observations, systems=replace(prompts.systems, **both)),
         config,
@@ -292,7 +292,7 @@ def _show(prompts, config, shown: Systems, generator=None):
 
 def _again(prompts, config, systems: Systems):
     """The same records with other systems in their places."""
-    observations = systems.rollout(systems, prompts.observations.shape[1])
+    observations = dynamics.rollout(systems, prompts.observations.shape[1])
     return edit(replace(prompts, systems=systems, observations=observations), config)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from recall import systems
+from recall import systems as dynamics
 from recall.task import Batch, Segments, TaskConfig, check, lay_out, resume_times, stream
 
 
@@ -72,12 +72,12 @@ def needle_prompts(
     generator = stream("evaluation", seed, systems, needle, device=device)
     B, N = haystacks * traces, systems
     if drawn is None:
-        drawn = systems.draw(config.family, haystacks * N, config.dimension, generator)
+        drawn = dynamics.draw(config.family, haystacks * N, config.dimension, generator)
     check("drawn", len(drawn) == haystacks * N, f"{haystacks * N} systems", len(drawn))
     again = drawn.repeat(traces)  # [haystacks * N * traces]
-    again = again if own_states else systems.with_first_states(again, generator)
+    again = again if own_states else dynamics.with_first_states(again, generator)
     payload, query = haystack_payload(config), query_payload(config)
-    observations = systems.rollout(again, payload + query, generator)
+    observations = dynamics.rollout(again, payload + query, generator)
 
     # system index of (haystack, trace, segment): systems are stored haystack-major, then system, then trace
     h, t = torch.arange(haystacks, device=device), torch.arange(traces, device=device)
