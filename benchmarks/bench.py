@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2Model
 
-from recall import runs, settings, training
+from recall import data, settings, training
 from recall.model import GPTConfig
 from recall.settings import TrainingConfig
 from recall.studies.abilities import costs
@@ -196,7 +196,7 @@ def main() -> None:
     for config, times in ((large, 3), (small, 30)):
         show(roofline(config, times))
     show(generation(10))
-    show(costs.price_table(runs.table("fresh"))[["dimension", "labels", "setting", "runs", "reached", "both seconds"]])
+    show(costs.price_table(data.table("fresh"))[["dimension", "labels", "setting", "runs", "reached", "both seconds"]])
 
 
 if __name__ == "__main__":

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import figures, interventions, measures, progress, runs, settings, sweep, sweeps, training
+from recall import data, figures, interventions, measures, progress, runs, settings, sweep, sweeps, training
 from recall.circuits import corruptions, graph, pruning
 from recall.evaluation import table
 from recall.language import charts, lexicon, pretrain, results, revisions
 from recall.language.prompts import PromptConfig
 from recall.needle import needle_prompts
 from recall.prose import claims
-from recall.studies import claims as studies_claims
 from recall.studies.abilities import tables
 from recall.studies.weights import findings
 from recall.studies.when import by_heart, degradation, factors
@@ -281,8 +280,8 @@ def _evaluate(options):
 def _probe(options):
     chosen = [runs.opened(name) for name in options.RUN]
     rows = edits.probe(chosen)
-    runs.write_table("interventions", rows)
-    runs.write_table("norm_gaps", edits.norm_gaps(chosen))
+    data.merge("interventions", rows)
+    data.merge("norm_gaps", edits.norm_gaps(chosen))
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
@@ -294,7 +293,7 @@ def _cues(options):
         about = which(chosen)
         check("RUN", about, f"at least one run that {name} is about", " ".join(options.RUN)[:80])
         rows = make(about)
-        runs.write_table(name, rows)
+        data.merge(name, rows)
         lines.append(dict(table=name, runs=len(about), rows=len(rows)))
     show(options, lines, pd.DataFrame)
 
@@ -302,19 +301,19 @@ def _cues(options):
 def _degradation(options):
     found = degradation.find([runs.opened(name) for name in options.RUN])
     for name, rows in found.items():
-        runs.write_table(name, rows)
+        data.merge(name, rows)
     show(options, [dict(table=name, rows=len(rows)) for name, rows in found.items()], pd.DataFrame)
 
 
 def _library(options):
     rows = by_heart.library([runs.opened(name) for name in options.RUN])
-    runs.write_table("library", rows)
+    data.merge("library", rows)
 
 
 def _ratios(options):
     rows = factors.ratios([runs.opened(name) for name in options.RUN])
     check("RUN", len(rows), "at least one run with an identification score", " ".join(options.RUN)[:80])
-    runs.write_table("ratios", rows)
+    data.merge("ratios", rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
@@ -326,23 +325,23 @@ def _as_if(options):
         "one run of the haar family at least",
         options.RUN,
     )
-    runs.write_table("label_shares", as_if.shares(chosen))
-    runs.write_table("beaten", as_if.beaten([run for run in chosen if run.config["task"]["family"] == "haar"]))
+    data.merge("label_shares", as_if.shares(chosen))
+    data.merge("beaten", as_if.beaten([run for run in chosen if run.config["task"]["family"] == "haar"]))
     rows = as_if.distances(chosen)
-    runs.write_table("as_if", rows)
+    data.merge("as_if", rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
 def _distance(options):
     rows = pd.concat([tables.needle_distance(folder) for folder in options.FOLDER])
-    runs.write_table("distance", rows)
+    data.merge("distance", rows)
     show(options, rows.to_dict("records"), pd.DataFrame)
 
 
 def _ways(options):
     found = ways.survey(options.FOLDER)
     for name, rows in found.items():
-        runs.write_table(name, rows)
+        data.merge(name, rows)
     show(options, [dict(table=name, rows=len(rows)) for name, rows in found.items()], pd.DataFrame)
 
 
@@ -374,7 +373,8 @@ def _dissect(options):
     rows = []
     for run in map(runs.opened, options.RUN):
         found = findings.find(run, options.parts, known=findings.committed(findings.PARTS["circuits"]))
-        findings.write(found)
+        for name, frame in found.items():
+            data.merge(name, frame)
         rows += [dict(run=run.name, table=name, rows=len(frame)) for name, frame in found.items()]
     show(options, rows, pd.DataFrame)
 
@@ -414,7 +414,7 @@ def _language(options):
         model = options.model
         own = Path(model) / "lexicon.csv"
         at = revisions.choose(model, options.revisions, options.at_most)
-        pairs = lexicon.read(options.pairs or (own if own.is_file() else runs.DATA / "reference" / "words.csv"))
+        pairs = lexicon.read(options.pairs or (own if own.is_file() else data.path("reference", "words.csv")))
     found, dates = revisions.run(
         model,
         at,
@@ -447,7 +447,7 @@ def _claims(options):
     show(
         options,
         claims.table(
-            runs.load_all(studies_claims.ATLAS), circuits=runs.table("circuits"), language=results.both_gaps()
+            runs.load_all("atlas"), circuits=data.table("circuits"), language=results.both_gaps()
         ),
         lambda rows: pd.DataFrame(rows)[["id", "status", "evidence"]],
     )

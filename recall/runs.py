@@ -17,7 +17,6 @@ Nothing is pickled, and every file is written beside its place and moved there.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
@@ -31,10 +30,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-DATA = Path(__file__).resolve().parent.parent / "data"
+COLLECTIONS = ("runs", "atlas", "knockouts")  # of committed runs, folders of the data folder
 WEIGHTS = "final.safetensors"
 KEPT_DIGITS = 4  # far below what seeds differ by
-PACKED_BYTES = 100_000  # a table as large as this is kept packed, since all of data/ stays under 24 MB
 FILES = ("config.json", "history.csv.gz", "final.csv", WEIGHTS)
 
 
@@ -201,18 +199,35 @@ def keep(run: Run, root: Path) -> Run:
     return open_run(folder)
 
 
-def names(root: Path | None = None) -> list[str]:
-    """Names of the committed runs (or those under `root`), sorted."""
-    return sorted(path.parent.name for path in (Path(root) if root else DATA / "runs").glob("*/manifest.json"))
+def data_folder() -> Path:
+    """Folder of the committed data: the one that the variable RECALL_DATA names, else `data` of this checkout."""
+    return Path(os.environ.get("RECALL_DATA") or Path(__file__).resolve().parent.parent / "data")
 
 
-def load(name: str, root: Path | None = None) -> Run:
-    """A committed run by its name, verified; ValueError lists what there is, or says that the folder holds another
-    configuration than its name does."""
-    root = Path(root) if root else DATA / "runs"
+def check_data() -> None:
+    """ValueError where the library was installed without the committed data."""
+    if not data_folder().is_dir():
+        raise ValueError(f"RECALL_DATA must name the data folder of a checkout: there is none at {data_folder()}")
+
+
+def _root(root: Path | str) -> Path:
+    """A folder of run folders; one of COLLECTIONS is that of the committed data."""
+    return data_folder() / root if root in COLLECTIONS else Path(root)
+
+
+def names(root: Path | str = "runs") -> list[str]:
+    """Names of the runs in one of COLLECTIONS, or under a folder, sorted."""
+    return sorted(path.parent.name for path in _root(root).glob("*/manifest.json"))
+
+
+def load(name: str, root: Path | str = "runs") -> Run:
+    """A run of one of COLLECTIONS, or under a folder, by its name, verified; ValueError lists what there is, or says
+    that the folder holds another configuration than its name does."""
+    if root in COLLECTIONS:
+        check_data()
     if name not in names(root):
         raise ValueError(f"run must be one of {', '.join(names(root)) or 'none (no run found)'}, not {name!r}")
-    run = open_run(root / name)
+    run = open_run(_root(root) / name)
     if run_name(run.config) != name:
         raise ValueError(f"run must be named after its configuration: {name} holds {run_name(run.config)}")
     return run
@@ -223,46 +238,21 @@ def opened(name: str) -> Run:
     return open_run(Path(name)) if Path(name).is_dir() else load(name)
 
 
-def load_all(root: Path | None = None) -> list[Run]:
-    """Every committed run, verified."""
+def load_all(root: Path | str = "runs") -> list[Run]:
+    """Every run of one of COLLECTIONS, or under a folder, verified."""
+    if root in COLLECTIONS:
+        check_data()
     return [load(name, root) for name in names(root)]
 
 
-def table_path(name: str) -> Path | None:
-    """Where the committed table `name` lies: data/tables/{name}.csv, or .csv.gz for a large one; None if there is
-    none.
-    """
-    return next((path for path in _table_paths(name) if path.is_file()), None)
-
-
-def table(name: str) -> pd.DataFrame:
-    """A committed tidy table; ValueError lists what there is."""
-    path = table_path(name)
-    if path is None:
-        there = ", ".join(sorted(p.name.split(".")[0] for p in (DATA / "tables").glob("*.csv*"))) or "none"
-        raise ValueError(f"table must be one of {there}, not {name!r}")
-    return pd.read_csv(path)
-
-
-def write_table(name: str, frame: pd.DataFrame) -> None:
-    """Write a committed table with five digits, atomically; packed from PACKED_BYTES on."""
-    text, (plain, packed) = _csv(frame), _table_paths(name)
-    large = len(text) >= PACKED_BYTES
-    write_atomically(packed if large else plain, gzip.compress(text, mtime=0) if large else text)
-    (plain if large else packed).unlink(missing_ok=True)
-
-
-def _table_paths(name: str) -> tuple[Path, Path]:
-    return DATA / "tables" / f"{name}.csv", DATA / "tables" / f"{name}.csv.gz"
-
-
-def _csv(frame: pd.DataFrame) -> bytes:
+def csv(frame: pd.DataFrame) -> bytes:
+    """A table as text, with five digits."""
     return frame.to_csv(index=False, float_format="%.5g").encode()
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write a table with five digits, atomically."""
-    write_atomically(path, _csv(frame))
+    write_atomically(path, csv(frame))
 
 
 def discard(folder: Path) -> None:

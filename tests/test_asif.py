@@ -1,12 +1,11 @@
 import pandas as pd
 import torch
 
-from recall import measures, runs
+from recall import data, measures, runs
 from recall.interventions import apply
 from recall.measures import kind
 from recall.needle import needle_prompts
 from recall.prose import as_if as prose_as_if
-from recall.studies import claims
 from recall.studies.which_way import as_if
 from recall.studies.which_way.bayes import EXACT, gather, weigh
 from recall.task import TaskConfig
@@ -119,7 +118,7 @@ def test_verdicts_turn_with_the_data():
 
 
 def test_committed_tables_hold_together():
-    table, gaps, shares = (runs.table(name) for name in ("as_if", "beaten", "label_shares"))
+    table, gaps, shares = (data.table(name) for name in ("as_if", "beaten", "label_shares"))
     assert (table.distance >= 0).all() and set(table.rule) == {
         as_if.FITTED,
         as_if.DEAF,
@@ -130,7 +129,7 @@ def test_committed_tables_hold_together():
     assert ((shares[["low", "middle", "high"]].sum(axis=1) - 1).abs() < 1e-3).all() and (
         (gaps.model - gaps.bayes - gaps.gap).abs() < 1e-3
     ).all()
-    for run in runs.load_all(claims.ATLAS):
+    for run in runs.load_all("atlas"):
         own = table[
             (table[measures.CELL[0]] == run.config["task"]["dimension"])
             & (table.labels == run.config["task"]["labels"])

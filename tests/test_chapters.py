@@ -10,7 +10,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from recall import measures, runs, training
+from recall import data, measures, runs, training
 from recall.book.__main__ import chapters, execute, main
 from recall.evaluation import EvaluationConfig
 from recall.explorer import page
@@ -166,7 +166,7 @@ def test_committed_sentences_and_tables_are_those_of_the_committed_runs():
     notebook = nbformat.read(SOURCES["04_two_abilities"], 4)
     committed = runs.load_all()
     stored = list(outputs(notebook, "text/markdown"))
-    distance = verdicts.distance(tables.distance(runs.table("distance"), committed))
+    distance = verdicts.distance(tables.distance(data.table("distance"), committed))
     assert stored == [verdicts.order(committed), verdicts.plateau(committed), distance, verdicts.kinds(committed)]
     printed = [html for html in outputs(notebook, "text/html") if "<table" in html and "recall-explorer" not in html]
     overview = tables.overview(committed)
@@ -177,12 +177,12 @@ def test_committed_sentences_and_tables_are_those_of_the_committed_runs():
 def test_committed_prices_are_those_of_the_tables():
     """The figure, sentences and tables of what a recipe costs, made again from data/tables."""
     notebook = nbformat.read(SOURCES["03_transformer"], 4)
-    fresh = runs.table("fresh")
+    fresh = data.table("fresh")
     prices = costs.price_table(fresh)
     assert verdicts.price(prices) in list(outputs(notebook, "text/markdown"))
     tables = [html[html.index("<table") :] for html in outputs(notebook, "text/html") if "<table" in html]
-    adamw = runs.table("adamw")
-    screened = costs.price_table(pd.concat([runs.table("search"), adamw[adamw.limit < 4e6]]))
+    adamw = data.table("adamw")
+    screened = costs.price_table(pd.concat([data.table("search"), adamw[adamw.limit < 4e6]]))
     assert tables == [
         made(costs.shown(each)) for each in (prices, screened, costs.price_table(adamw[adamw.limit > 4e6]))
     ]
@@ -210,14 +210,14 @@ def made(frame, words=False):
 def test_committed_atlas_chapter_is_that_of_the_committed_runs():
     """Sentences, tests and the explorer's curves of chapter 5, made again from data/."""
     notebook = nbformat.read(SOURCES["05_when"], 4)
-    atlas = runs.load_all(claims.ATLAS)
+    atlas = runs.load_all("atlas")
     dates = published.dates(published.curves())
     order = verdicts.outcome([row for row in claims.outcomes(atlas) if row["claim"] == "two-abilities"])
-    knocked = knockouts.pairs(atlas, runs.load_all(knockouts.FOLDER))
+    knocked = knockouts.pairs(atlas, runs.load_all("knockouts"))
     every, worse, crossed = (
         factors.every(atlas, runs.load_all()),
         degradation.read(),
-        factors.vocabulary(runs.table("factors"), atlas),
+        factors.vocabulary(data.table("factors"), atlas),
     )
     why, status = prose_degradation.answer(worse)
     assert list(outputs(notebook, "text/markdown")) == [
@@ -225,12 +225,12 @@ def test_committed_atlas_chapter_is_that_of_the_committed_runs():
         verdicts.gap(timing.gaps(atlas)),
         verdicts.knocked(knockouts.outcomes(knocked), knockouts.gaps(knocked)),
         verdicts.knocked_first(knocked, knockouts.turned(knocked)),
-        verdicts.changed(factors.dated(pd.concat([runs.table("factors"), runs.table("cues")]), atlas)),
-        verdicts.ratio_map(factors.ratio_map(runs.table("ratios"), atlas)),
+        verdicts.changed(factors.dated(pd.concat([data.table("factors"), data.table("cues")]), atlas)),
+        verdicts.ratio_map(factors.ratio_map(data.table("ratios"), atlas)),
         verdicts.vocabulary(crossed),
         verdicts.alone(factors.alone(every)),
         verdicts.inverted(every, factors.inversions(every)),
-        verdicts.by_heart(runs.table("library")),
+        verdicts.by_heart(data.table("library")),
         verdicts.growth(atlas),
         f"**Verdict** ({status}): {why}.",
         prose_degradation.norm_alone(worse, 5),
@@ -253,9 +253,9 @@ def test_committed_atlas_chapter_is_that_of_the_committed_runs():
 
 
 def test_committed_edits_are_those_of_the_table():
-    notebook, probed = nbformat.read(SOURCES["06_which_way"], 4), runs.table("interventions")
+    notebook, probed = nbformat.read(SOURCES["06_which_way"], 4), data.table("interventions")
     effects = {N: edits.effects(probed, N) for N in (2, 4)}
-    gaps = runs.table("norm_gaps").merge(edits.led(probed).rename("led").reset_index(), on=edits.MODELS)
+    gaps = data.table("norm_gaps").merge(edits.led(probed).rename("led").reset_index(), on=edits.MODELS)
     assert list(outputs(notebook, "text/markdown"))[:2] == [verdicts.norms(effects), verdicts.closeness(gaps)]
     chosen = [
         each.query("dimension == 5 and kind == 'observation-led'")
@@ -269,16 +269,16 @@ def test_committed_edits_are_those_of_the_table():
 def test_committed_ways_and_cues_are_those_of_the_tables():
     """The second half of chapter 6, made again from data/tables."""
     said = list(outputs(nbformat.read(SOURCES["06_which_way"], 4), "text/markdown"))[2:]
-    atlas = runs.load_all(claims.ATLAS)
+    atlas = runs.load_all("atlas")
     finished = [run for run in atlas if run.config["task"]["labels"] == 4]
     norms, early, heard, used, less = (
-        runs.table("equal_norms"),
-        runs.table("early_led"),
-        runs.table("cue_weights"),
+        data.table("equal_norms"),
+        data.table("early_led"),
+        data.table("cue_weights"),
         ways.read(),
-        runs.table("cues"),
+        data.table("cues"),
     )
-    leaders = cues.led([less, runs.table("factors"), measures.lines(atlas)], early)
+    leaders = cues.led([less, data.table("factors"), measures.lines(atlas)], early)
     found, lines = ways.showings(used), measures.lines(finished)
     parts = [
         prose_cues.maps_or_label(norms, early),
@@ -292,11 +292,11 @@ def test_committed_ways_and_cues_are_those_of_the_tables():
         prose_ways.bigram(used, less, atlas),
         prose_ways.unseen(ways.collapses(used)),
         prose_ways.mixture(used),
-        as_if.explained(runs.table("as_if")),
-        as_if.bound(runs.table("beaten")),
+        as_if.explained(data.table("as_if")),
+        as_if.bound(data.table("beaten")),
         as_if.no_bigram(less, lines),
-        as_if.lies(pd.concat([less, runs.table("factors")])),
-        as_if.mixture(runs.table("label_shares")),
+        as_if.lies(pd.concat([less, data.table("factors")])),
+        as_if.mixture(data.table("label_shares")),
         f"{as_if.longer(less, lines)}\n\n{as_if.losses(which_way_as_if.plain_finals(finished))}",
     ]
     places = [next((i for i, text in enumerate(said) if part in text), None) for part in parts]
@@ -317,7 +317,7 @@ def test_edited_prompt_is_the_one_asked_for(executed):
 
 def test_committed_claims_are_those_of_the_committed_runs():
     notebook = nbformat.read(SOURCES["10_claims"], 4)
-    atlas, others = runs.load_all(claims.ATLAS), dict(circuits=runs.table("circuits"), language=results.both_gaps())
+    atlas, others = runs.load_all("atlas"), dict(circuits=data.table("circuits"), language=results.both_gaps())
     assert bodies(notebook) == [
         made(each, words=True)
         for each in (
@@ -329,7 +329,7 @@ def test_committed_claims_are_those_of_the_committed_runs():
 
 
 def test_claims_chapter_takes_its_level(executed):
-    atlas = runs.load_all(claims.ATLAS)
+    atlas = runs.load_all("atlas")
     assert made(verdicts.declared(claims.outcomes(atlas, 0.5)), words=True) in bodies(executed("10_claims"))
 
 

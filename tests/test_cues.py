@@ -10,12 +10,11 @@ import pandas as pd
 import pytest
 import torch
 
-from recall import measures, runs
+from recall import data, measures, runs
 from recall.interventions import apply
 from recall.needle import needle_prompts
 from recall.prose import cues as prose_cues
 from recall.settings import to_json, vary
-from recall.studies import claims
 from recall.studies.which_way import bayes, cues
 from recall.sweeps.atlas import member
 from recall.task import TaskConfig
@@ -23,22 +22,22 @@ from recall.task import TaskConfig
 
 @pytest.fixture(scope="module")
 def norms():
-    return runs.table("equal_norms")
+    return data.table("equal_norms")
 
 
 @pytest.fixture(scope="module")
 def heard():
-    return runs.table("cue_weights")
+    return data.table("cue_weights")
 
 
 @pytest.fixture(scope="module")
 def early():
-    return runs.table("early_led")
+    return data.table("early_led")
 
 
 @pytest.fixture(scope="module")
 def leaders(early):
-    return cues.led([runs.table("cues"), runs.table("factors"), measures.lines(runs.load_all(claims.ATLAS))], early)
+    return cues.led([data.table("cues"), data.table("factors"), measures.lines(runs.load_all("atlas"))], early)
 
 
 # --- Bayes
@@ -267,9 +266,9 @@ def test_what_is_overheard_turns():
 
 
 def test_a_new_run_appears_by_itself(leaders, early):
-    table = runs.table("cues")
+    table = data.table("cues")
     new = table[table.setting == "equal"].head(1).assign(name="haar-n5-l4-brand-new-s0-00000000", setting="brand-new")
-    longer = cues.led([table, runs.table("factors"), measures.lines(runs.load_all(claims.ATLAS)), new], early)
+    longer = cues.led([table, data.table("factors"), measures.lines(runs.load_all("atlas")), new], early)
     assert len(longer) >= len(leaders) + 1 and "n = 5, brand-new" in prose_cues.led_shown(longer).training.tolist()
     assert "brand-new" not in prose_cues.led_shown(leaders).to_string()
 
@@ -293,7 +292,7 @@ def test_kinds_agree_with_those_of_the_atlas(leaders):
     """
     own = {
         (run.config["task"]["dimension"], run.config["task"]["labels"], run.config["seed"]): measures.kind(run)
-        for run in runs.load_all(claims.ATLAS)
+        for run in runs.load_all("atlas")
     }
     found = leaders[leaders.group == "dimension and labels"].set_index(["dimension", "labels", "seed"]).kind
     differ = [key for key, kind in own.items() if found[key] != kind]
@@ -342,7 +341,7 @@ def test_what_decides_turns():
 def test_committed_label_indices_are_those_of_the_runs(norms, heard):
     """Other prompts, the same models: cues.csv and the atlas hold the index of the final tables."""
     lines = (
-        pd.concat([runs.table("cues"), measures.lines(runs.load_all(claims.ATLAS))])
+        pd.concat([data.table("cues"), measures.lines(runs.load_all("atlas"))])
         .query("labels == 4")
         .set_index(["dimension", "setting", "seed"])
     )
@@ -374,7 +373,7 @@ def test_committed_tables_are_whole(norms, heard, early):
 
 
 def test_early_rows_are_those_of_the_atlas(early):
-    again = cues.early_led(runs.load_all(claims.ATLAS)[:4]).set_index(
+    again = cues.early_led(runs.load_all("atlas")[:4]).set_index(
         cues_key := ["dimension", "labels", "setting", "seed"]
     )
     there = early.set_index(cues_key).loc[again.index]

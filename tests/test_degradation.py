@@ -14,7 +14,6 @@ from recall import interventions, runs
 from recall.needle import needle_prompts
 from recall.predictors import blind_error
 from recall.prose import degradation as prose_degradation
-from recall.studies import claims
 from recall.studies.when import charts, degradation
 from recall.task import TaskConfig
 
@@ -320,7 +319,7 @@ def test_committed_accounts_follow_from_their_betas(committed):
 
 def test_committed_errors_are_those_of_the_runs_own_tables(committed):
     """Other prompts, the same errors: the atlas's final tables."""
-    finals = {run.name: run for run in runs.load_all(claims.ATLAS)}
+    finals = {run.name: run for run in runs.load_all("atlas")}
     table = committed["degradation"].query(
         "norms == 'as drawn' and needle == 'farthest' and setting == 'fast-1' and systems == 4"
     )

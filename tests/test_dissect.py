@@ -1,6 +1,5 @@
 """Circuits side by side: the rule for a verdict by hand, tables from a small model, planted overlap found."""
 
-import json
 import math
 
 import numpy as np
@@ -11,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recall import runs, stats
-from recall.__main__ import main
 from recall.circuits.faithfulness import eliminate
 from recall.circuits.graph import Graph, Patcher
 from recall.prose import verdicts
@@ -163,9 +161,9 @@ def test_interval_by_hand():
 @settings(deadline=None, max_examples=10)
 @given(st.lists(st.integers(0, 1000), min_size=5, max_size=12, unique=True))
 def test_a_shared_part_that_rises_is_seen(index):
-    rising, falling = (stats.rises(index, [sign * value**3 for value in index], draws=100) for sign in (1, -1))
+    rising, falling = (stats.spearman(index, [sign * value**3 for value in index], draws=100) for sign in (1, -1))
     assert rising == pytest.approx((1, 1, 1)) and falling == pytest.approx((-1, -1, -1))
-    assert all(map(math.isnan, stats.rises(index[:4], index[:4])))
+    assert all(map(math.isnan, stats.spearman(index[:4], index[:4])))
 
 
 def test_the_row_that_moves_most_in_words():
@@ -522,8 +520,8 @@ def test_a_converting_model_in_words():
     assert "in 5 of the 5 that could be followed: overlap tells which" in verdicts.converted(
         pd.concat([table.assign(run=run) for run in "abcde"])
     )
-    assert stats.climbs([1, 2, 3], [1, 2, 3]) == (pytest.approx(1), pytest.approx(1 / 6)) and all(
-        map(math.isnan, stats.climbs([1, 2, 3], [1, 1, 1]))
+    assert stats.trend([1, 2, 3], [1, 2, 3]) == (pytest.approx(1), pytest.approx(1 / 6)) and all(
+        map(math.isnan, stats.trend([1, 2, 3], [1, 1, 1]))
     )
 
 
@@ -553,40 +551,6 @@ def test_findings_of_a_run_and_the_committed(small):
 def test_bad_scales(change, message):
     with pytest.raises(ValueError, match=message):
         dissect.Scale(**change)
-
-
-def test_tables_keep_other_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "DATA", tmp_path)
-    for name, value in (("a", 1), ("b", 2), ("a", 3)):
-        findings.write({"t": pd.DataFrame(dict(run=[name], value=[value]))})
-    assert runs.table("t").values.tolist() == [["a", 3], ["b", 2]]
-
-
-def test_command_line(small, tmp_path, monkeypatch, capsys):
-    """Parts are passed on with what is known, and written beside what there is; an unknown part is refused by name."""
-    for name in findings.PARTS["circuits"]:
-        runs.write_csv(tmp_path / "tables" / f"{name}.csv", pd.DataFrame(dict(run=["other"])))
-    monkeypatch.setattr(runs, "DATA", tmp_path)
-    monkeypatch.setattr(
-        findings,
-        "find",
-        lambda run, parts, known: (
-            {name: pd.DataFrame(dict(run=[run.name])) for part in parts for name in findings.PARTS[part]}
-            | {"known": known["circuits"]}
-        ),
-    )
-    assert main(["dissect", str(small.folder), "--parts", "circuits", "roles", "--json"]) == 0
-    assert [row["table"] for row in json.loads(capsys.readouterr().out)] == [
-        *findings.PARTS["circuits"],
-        *findings.PARTS["roles"],
-        "known",
-    ]
-    assert set(runs.table("circuits").run) == {"other", small.name} and runs.table("circuit_heads").run.tolist() == [
-        small.name
-    ]
-    with pytest.raises(SystemExit):
-        main(["dissect", str(small.folder), "--parts", "x"])
-    assert "choose from" in capsys.readouterr().err
 
 
 def test_who_solves_synchronised_prompts():

@@ -2,23 +2,20 @@
 tables are kept.
 """
 
-import json
 import math
 
 import pandas as pd
 import pytest
 from scipy import stats
 
-from recall import measures, runs
-from recall.__main__ import main
+from recall import data, measures, runs
 from recall.prose import verdicts
-from recall.studies import claims
 from recall.studies.when import charts, factors, timing
 
 
 @pytest.fixture(scope="module")
 def atlas():
-    return runs.load_all(claims.ATLAS)
+    return runs.load_all("atlas")
 
 
 def run_of(
@@ -127,7 +124,7 @@ def test_map_of_ratios_keeps_bounds_apart(atlas):
 
 def test_committed_ratios_agree_with_the_lines(atlas):
     """At threshold one half the table of ratios and the lines of `factors` are two routes to one date."""
-    found, lines = runs.table("ratios").query("threshold == 0.5"), runs.table("factors").set_index("name")
+    found, lines = data.table("ratios").query("threshold == 0.5"), data.table("factors").set_index("name")
     both = 0
     for name, ability, date in found[["name", "ability", "date"]].itertuples(index=False):
         if name in lines.index:
@@ -191,28 +188,6 @@ def test_vocabulary_and_adamw_by_hand(atlas):
     )
     lines.loc[0, "1-after N=2"] = 50_000.0
     assert verdicts.alone(factors.alone(lines)).endswith("beginning again in 1: n = 3 with 4 labels (1 of 2).")
-
-
-def test_command_line_writes_ratios(tmp_path, monkeypatch, capsys):
-    kept = next(run for run in runs.load_all(claims.ATLAS) if run.config["task"]["dimension"] == 2)
-    monkeypatch.setattr(runs, "DATA", tmp_path)
-    assert main(["ratios", str(kept.folder), "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)) == 18 == len(runs.table("ratios"))
-
-
-def test_large_tables_are_packed(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "DATA", tmp_path)
-    small, large = pd.DataFrame(dict(a=[1.5, 2.5])), pd.DataFrame(dict(a=range(30_000)))
-    for frame, ending in ((small, ".csv"), (large, ".csv.gz"), (small, ".csv")):
-        runs.write_table("t", frame)
-        assert [path.name for path in (tmp_path / "tables").iterdir()] == [f"t{ending}"]  # never both
-        assert runs.table("t").equals(frame)
-    runs.write_table("u", large)
-    first = runs.table_path("u").read_bytes()
-    runs.write_table("u", large)
-    assert runs.table_path("u").read_bytes() == first
-    with pytest.raises(ValueError, match="table must be one of t, u, not 'v'"):
-        runs.table("v")
 
 
 def test_growth_by_a_second_route(atlas):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from recall import measures, runs
+from recall import data, measures, runs
 from recall.evaluation import NEVER, Emergence
 from recall.prose import claims as prose_claims
 from recall.prose import verdicts
@@ -21,7 +21,7 @@ from recall.task import Task
 
 @pytest.fixture(scope="module")
 def atlas():
-    return runs.load_all(claims.ATLAS)
+    return runs.load_all("atlas")
 
 
 def table(dates):
@@ -102,7 +102,7 @@ def test_with_fewer_than_five_seeds_nothing_is_decided():
 
 def test_committed_knock_outs_are_declared_ones_on_the_same_batches(atlas):
     names = {config.name for config in sweeps_knockouts.configs()}
-    committed = runs.load_all(knockouts.FOLDER)
+    committed = runs.load_all("knockouts")
     assert committed and {run.name for run in committed} <= names
     made = knockouts.pairs(atlas, committed)
     row = made.query("setting == 'no-first' and seed == 300 and ability == '2-after'").iloc[0]
@@ -173,8 +173,8 @@ def test_inversions_are_found_and_named():
 
 def test_the_committed_tables_hold_declared_runs_and_the_page_names_the_inversions(atlas):
     for name, sweep in (("factors", factors), ("cues", cues)):
-        assert set(runs.table(name).name) <= {config.name for config in sweep.configs()}
-    there, wanted = runs.table("factors"), factors.configs()
+        assert set(data.table(name).name) <= {config.name for config in sweep.configs()}
+    there, wanted = data.table("factors"), factors.configs()
     # chapter 5 names what has not been run
     assert {config.setting for config in wanted} - set(there.setting) == {"layers-6", "batch-128"}
     assert set(there[there.setting == "vocabulary-8"].dimension) == {3}
@@ -184,7 +184,7 @@ def test_the_committed_tables_hold_declared_runs_and_the_page_names_the_inversio
 
 
 def test_factors_say_what_is_missing(atlas):
-    shown = when_factors.dated(pd.concat([runs.table("factors"), runs.table("cues")]), atlas)
+    shown = when_factors.dated(pd.concat([data.table("factors"), data.table("cues")]), atlas)
     layers = shown[(shown.setting == "layers-1")]
     assert set(layers.state) == {"not there when the run ended"} and set(layers.examples) == {128.0}
     words = verdicts.changed(shown)
@@ -286,7 +286,7 @@ def test_the_studys_traces_ask_for_both_in_94_percent_of_resumptions():
 
 
 def test_every_kind_is_drawn_beside_the_base_runs_of_its_own_seeds(atlas):
-    shown = when_factors.dated(pd.concat([runs.table("factors"), runs.table("cues")]), atlas)
+    shown = when_factors.dated(pd.concat([data.table("factors"), data.table("cues")]), atlas)
     for kind, group in shown.groupby("kind"):
         assert set(group[group.setting == "unchanged"].seed) == set(group[group.setting != "unchanged"].seed) & set(
             claims.SEEDS
@@ -304,15 +304,15 @@ def test_every_kind_is_drawn_beside_the_base_runs_of_its_own_seeds(atlas):
 
 
 def test_each_option_of_the_two_figures_of_factors_changes_the_picture(atlas):
-    shown = when_factors.dated(pd.concat([runs.table("factors"), runs.table("cues")]), atlas)
+    shown = when_factors.dated(pd.concat([data.table("factors"), data.table("cues")]), atlas)
     for chart in (charts.factors, charts.factor_index):
         pictures = {vl_convert.vegalite_to_svg(chart(shown, kind).to_dict()) for kind in shown.kind.unique()}
         assert len(pictures) == shown.kind.nunique()
 
 
 def test_segments_and_edits_enter_the_questions(atlas):
-    shown = when_factors.dated(runs.table("factors"), atlas)
-    effects = {needle: edits.effects(runs.table("interventions"), needle=needle) for needle in ("farthest", "nearest")}
+    shown = when_factors.dated(data.table("factors"), atlas)
+    effects = {needle: edits.effects(data.table("interventions"), needle=needle) for needle in ("farthest", "nearest")}
     asked = lambda **more: {
         row["question"]: row for row in prose_claims.questions([], practice=knockouts.outcomes(table(KEPT)), **more)
     }
@@ -326,7 +326,7 @@ def test_segments_and_edits_enter_the_questions(atlas):
         told[prose_claims.PRACTICE]["status"] == "answered"
         and "lengths of segments, as points: the usual lengths: going on first in 3 of 3" in answer
     )
-    short = runs.table("factors").query("setting == 'short-segments'")
+    short = data.table("factors").query("setting == 'short-segments'")
     first = int((short["2-after N=2"] < short["1-after N=2"].fillna(math.inf)).sum())
     assert f"short segments: going on first in {first} of {len(short)}" in answer
     for name, needle, question in (

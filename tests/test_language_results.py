@@ -89,7 +89,7 @@ def test_committed_tables_are_those_of_a_run_from_nothing(tmp_path):
     differ by rounding.
     """
     pytest.importorskip("transformers")
-    ((path, made),) = [(path, json.loads(path.read_text())) for path in results.HOME.glob("invented-0/made.json")]
+    ((path, made),) = [(path, json.loads(path.read_text())) for path in (runs.data_folder() / "language").glob("invented-0/made.json")]
     words, config = pretrain.recipe("invented", 0)
     assert (
         made["training"]["config"] == asdict(config)
@@ -110,7 +110,7 @@ def test_committed_tables_are_those_of_a_run_from_nothing(tmp_path):
 
 
 def test_committed_conditions_are_the_recipes():
-    found = {path.parent.name: json.loads(path.read_text()) for path in results.HOME.glob("*/made.json")}
+    found = {path.parent.name: json.loads(path.read_text()) for path in (runs.data_folder() / "language").glob("*/made.json")}
     assert {name for name in found if name.startswith("invented")} == {f"invented-{seed}" for seed in range(5)}
     for name, made in found.items():
         words, config = pretrain.recipe(*(int(part) if part.isdigit() else part for part in name.split("-")))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from recall import evaluation, interventions, runs
+from recall import data, evaluation, interventions, runs
 from recall.explorer import Explorer, YouFirst, module, page, tries
 from recall.needle import Prompts, needle_prompts
 from recall.predictors import Match, Named
@@ -89,22 +89,24 @@ def test_offered_models(models):
 
 
 def test_an_altered_checkpoint_is_named(tmp_path, monkeypatch):
-    listed = json.loads(page.LISTED.read_text())
+    listed = json.loads((runs.data_folder() / page.LISTED).read_text())
     name, hashes = next((name, hashes) for name, hashes in listed.items() if hashes)
     step = next(iter(hashes))
     (tmp_path / "playground.json").write_text(json.dumps({name: hashes | {step: "0" * 64}}))
-    monkeypatch.setattr(page, "LISTED", tmp_path / "playground.json")
+    (tmp_path / "runs").symlink_to(runs.data_folder() / "runs")
+    monkeypatch.setenv("RECALL_DATA", str(tmp_path))
+    data.record(tmp_path / "playground.json")
     with pytest.raises(ValueError, match=f"checkpoint must be as listed in data/playground.json.*step-{int(step):06d}"):
         page.listed()
 
 
 def test_publish_rounds_and_lists(tmp_path, monkeypatch, trained_folder):
-    monkeypatch.setattr(page, "LISTED", tmp_path / "playground.json")
+    monkeypatch.setenv("RECALL_DATA", str(tmp_path))
     run = runs.open_run(trained_folder)
     first = run.weights(0)
     page.publish(run, [0])
     again = runs.open_run(trained_folder)
-    assert again.steps == [0, 2] and json.loads(page.LISTED.read_text())[run.name].keys() == {"0"}
+    assert again.steps == [0, 2] and json.loads(data.path(page.LISTED).read_text())[run.name].keys() == {"0"}
     assert all(torch.equal(again.weights(0)[name], first[name].half().float()) for name in first)
     with pytest.raises(ValueError, match="step must be one of 0, 2"):
         again.weights(1)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
-from recall import evaluation, runs
+from recall import data, evaluation, runs
 from recall.interventions import INTERVENTIONS
 from recall.needle import needle_prompts
 from recall.predictors import blind_error
@@ -25,7 +25,7 @@ from recall.training import trained_model
 
 @pytest.fixture(scope="module")
 def committed():
-    return runs.table("interventions")
+    return data.table("interventions")
 
 
 def test_committed_rows_are_those_of_the_committed_weights(committed):
@@ -131,7 +131,7 @@ def test_one_seed_has_no_interval(committed):
 
 def test_norm_gaps_are_those_of_the_committed_weights():
     """By another route: the mean over groups is the error on all prompts; the closest norms are the closest."""
-    table = runs.table("norm_gaps")
+    table = data.table("norm_gaps")
     run = runs.load("haar-n3-l4-fast-0-s1-cd6e8b74")
     task = from_json(run.config).task
     rows = table.query("dimension == 3 and seed == 1")
@@ -176,7 +176,7 @@ def tiny_library_run(library=20):
 
 
 def test_committed_library_table_says_what_the_page_says():
-    table = runs.table("library")
+    table = data.table("library")
     assert set(table.library) == {100, 1000, 10000} and set(table.seed) == {300, 301, 302}
     words = verdicts.by_heart(table)
     assert "**100 systems.** Trajectories are known by heart in all of its models" in words

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from recall import measures, runs, settings, training
+from recall import data, measures, runs, settings, training
 from recall.evaluation import EvaluationConfig, next_states, pointed, pointing
 from recall.predictors import CarryOn, Match, Named, Pool
 from recall.prose import ways as prose_ways
@@ -409,7 +409,7 @@ def test_bigram_turns_with_the_data():
     tables = dict(ways_lags=lags, ways_starts=pd.concat([when("fast-1", 10, 40), when("no-repeats", 20, 20)]))
     run = next(
         run
-        for run in runs.load_all(claims.ATLAS)
+        for run in runs.load_all("atlas")
         if (run.config["task"]["dimension"], run.config["task"]["labels"], run.config["setting"]) == (5, 4, "fast-1")
     )
     finished, date = [FakeRun(run, seed) for seed in range(300, 305)], measures.dates(run, 4)["1-after"].date
@@ -442,7 +442,7 @@ def test_bigram_turns_with_the_data():
 def test_starts_by_hand():
     run = next(
         run
-        for run in runs.load_all(claims.ATLAS)
+        for run in runs.load_all("atlas")
         if run.config["task"]["dimension"] == 3 and run.config["task"]["labels"] == 4
     )
     row = ways.starts(run).iloc[0]
@@ -477,7 +477,7 @@ def test_committed_models_end_where_the_atlas_says(committed):
     lags = ways.trained(committed["ways_lags"]).query("lag == 4").groupby(ways.RUN).score.last()
     found = {
         (r.config["task"]["dimension"], r.config["setting"], r.config["seed"]): claims.last(r, 1, "score", systems=4)
-        for r in runs.load_all(claims.ATLAS)
+        for r in runs.load_all("atlas")
         if r.config["task"]["labels"] == 4 and r.config["setting"] == "fast-1"
     }
     assert len(lags) == 16
@@ -498,7 +498,7 @@ def test_committed_starts_are_those_of_the_atlas(committed):
     table = committed["ways_starts"].query("setting == 'fast-1'").set_index(["dimension", "seed"])
     own = [
         r
-        for r in runs.load_all(claims.ATLAS)
+        for r in runs.load_all("atlas")
         if r.config["setting"] == "fast-1"
         and r.config["task"]["labels"] == 4
         and (r.config["task"]["dimension"], r.config["seed"]) in table.index
@@ -511,7 +511,7 @@ def test_committed_starts_are_those_of_the_atlas(committed):
             rel=1e-2,
             nan_ok=True,
         )
-    cues = runs.table("cues").query("setting == 'no-repeats'").set_index("seed")["1-after N=2"]
+    cues = data.table("cues").query("setting == 'no-repeats'").set_index("seed")["1-after N=2"]
     far = committed["ways_starts"].query("setting == 'no-repeats'").set_index("seed").far
     assert far.tolist() == pytest.approx(cues[far.index].tolist(), rel=1e-3)
 
@@ -524,7 +524,7 @@ def test_page_has_no_holes(committed):
         prose_ways.by_lag(committed["ways_lags"]),
         prose_ways.unseen(ways.collapses(committed)),
         prose_ways.mixture(committed),
-        prose_ways.bigram(committed, runs.table("cues"), runs.load_all(claims.ATLAS)),
+        prose_ways.bigram(committed, data.table("cues"), runs.load_all("atlas")),
         prose_ways.dated(ways.showings(committed)).to_string(),
         prose_ways.ends(committed["ways"]).to_string(),
         prose_ways.order(ways.showings(committed, "adamw.heads-2"), committed["ways_starts"]),

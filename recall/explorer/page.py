@@ -15,7 +15,7 @@ from dataclasses import asdict
 import numpy as np
 from torch import Tensor
 
-from recall import interventions, measures, runs
+from recall import data, interventions, measures, runs
 from recall.evaluation import pointing
 from recall.model import GPTConfig
 from recall.needle import Prompts, haystack_payload, needle_prompts
@@ -24,7 +24,7 @@ from recall.settings import from_json
 from recall.task import TaskConfig, check, edit
 from recall.training import build_model
 
-LISTED = runs.DATA / "playground.json"
+LISTED = "playground.json"  # of the committed data
 FRESH = 200  # prompts of a running average, as in playground.js
 
 
@@ -51,7 +51,7 @@ def listed() -> list[runs.Run]:
     altered.
     """
     found = []
-    for name, hashes in json.loads(LISTED.read_text()).items():
+    for name, hashes in json.loads(data.path(LISTED).read_text(encoding="utf-8")).items():
         run = runs.load(name)
         for step, sha in hashes.items():
             path = runs.checkpoint_path(run.folder, int(step))
@@ -194,10 +194,12 @@ def publish(run: runs.Run, steps: list[int]) -> None:
             runs.save_tensors(path, {name: tensor.half() for name, tensor in run.weights(step).items()})
         else:
             path.unlink(missing_ok=True)
-    there = json.loads(LISTED.read_text()) if LISTED.exists() else {}
+    listed_in = runs.data_folder() / LISTED
+    there = json.loads(listed_in.read_text(encoding="utf-8")) if listed_in.exists() else {}
     there[run.name] = {
         str(step): hashlib.sha256(runs.checkpoint_path(run.folder, step).read_bytes()).hexdigest()
         for step in steps
         if step != run.history.step.max()
     }
-    runs.write_atomically(LISTED, (json.dumps(there, indent=1) + "\n").encode())
+    runs.write_atomically(listed_in, (json.dumps(there, indent=1) + "\n").encode())
+    data.record(listed_in)

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recall import runs
+from recall import data, runs
 from recall.language.lexicon import KINDS, SPLITS, Lexicon, LexiconConfig, invented, read
 from recall.language.prompts import HIDDEN, LABELS
 from recall.language.revisions import quiet
@@ -102,7 +102,7 @@ def recipe(name: str, seed: int, steps: int | None = None) -> tuple[Lexicon, Pre
     if name == "invented":
         return invented(LexiconConfig(), seed), PretrainConfig(steps=PretrainConfig.steps if steps is None else steps)
     words, config = (
-        read(runs.DATA / "reference" / "words.csv"),
+        read(data.path("reference", "words.csv")),
         PretrainConfig(context=0.4, split="initial", steps=2000 if steps is None else steps),
     )
     tokenizer = tokeniser(words, config.split)

@@ -33,11 +33,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recall import evaluation, runs
+from recall import data, evaluation, runs
 from recall.runs import Run
 from recall.task import check
 
-HOME = runs.DATA / "language"
 MODEL = ["words", "labels", "seed"]
 
 
@@ -55,22 +54,23 @@ def keep(out: Path, folder: Path, command: str) -> None:
         folder / "made.json",
         runs.canonical(dict(command=command, prompts=read("config.json"), training=read("pretrain.json"))).encode(),
     )
+    data.record(*(folder / name for name in ("made.json", "summary.csv", "emergence.csv")))
 
 
-def load(root: Path = HOME) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`summary` and `emergence` of every kept run named WORDS-SEED, with the columns words and seed, and of the
-    former tasks (N).
+def load(root: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`summary` and `emergence` of every run named WORDS-SEED, committed or kept in `root`, with the columns words
+    and seed, and of the former tasks (N).
     """
+    committed = root is None
+    root = runs.data_folder() / "language" if committed else Path(root)
+    file = lambda *parts: data.path("language", *parts) if committed else root.joinpath(*parts)
     tables, dates = [], []
-    for path in sorted(Path(root).glob("*/made.json")):
-        if match := re.fullmatch(r"(.+)-(\d+)", path.parent.name):
+    for folder in sorted(path.parent.name for path in root.glob("*/made.json")):
+        if match := re.fullmatch(r"(.+)-(\d+)", folder):
             name = dict(words=match[1], seed=int(match[2]))
-            tables.append(
-                pd.read_csv(path.parent / "summary.csv").assign(
-                    **name, tasks=json.loads(path.read_text())["prompts"]["tasks"]
-                )
-            )
-            dates.append(pd.read_csv(path.parent / "emergence.csv").assign(**name))
+            prompts = json.loads(file(folder, "made.json").read_text(encoding="utf-8"))["prompts"]
+            tables.append(pd.read_csv(file(folder, "summary.csv")).assign(**name, tasks=prompts["tasks"]))
+            dates.append(pd.read_csv(file(folder, "emergence.csv")).assign(**name))
     check("root", tables, "a folder of kept runs named WORDS-SEED", str(root))
     return pd.concat(tables, ignore_index=True), pd.concat(dates, ignore_index=True)
 
@@ -110,7 +110,7 @@ def gaps(summary: pd.DataFrame, dates: pd.DataFrame, by: str = "half") -> pd.Dat
     ).reset_index(drop=True)
 
 
-def both_gaps(root: Path = HOME) -> dict[str, pd.DataFrame]:
+def both_gaps(root: Path | None = None) -> dict[str, pd.DataFrame]:
     """`gaps` of the kept runs by both dates."""
     tables = load(root)
     return {by: gaps(*tables, by) for by in ("half", "toy")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recall import runs
+from recall import data, runs
 from recall.language import results
 from recall.prose import degradation
 from recall.runs import Run
@@ -13,13 +13,13 @@ from recall.studies.which_way import edits
 
 def committed(atlas: list[Run]) -> dict:
     """Keyword arguments of `claims.questions`: circuits, compared, language, practice, segments, edits, degraded."""
-    probed = runs.table("interventions")
+    probed = data.table("interventions")
     return dict(
-        circuits=runs.table("circuits"),
-        compared=runs.table("circuit_methods"),
+        circuits=data.table("circuits"),
+        compared=data.table("circuit_methods"),
         language=results.both_gaps(),
-        practice=knockouts.outcomes(knockouts.pairs(atlas, runs.load_all(knockouts.FOLDER))),
-        segments=factors.dated(runs.table("factors"), atlas),
+        practice=knockouts.outcomes(knockouts.pairs(atlas, runs.load_all("knockouts"))),
+        segments=factors.dated(data.table("factors"), atlas),
         edits=(edits.effects(probed), edits.effects(probed, needle="nearest")),
         degraded=degradation.answer(when_degradation.read()),
     )

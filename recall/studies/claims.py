@@ -21,15 +21,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Callable
 
-from recall import runs
+
 from recall.evaluation import THRESHOLD, curve, emergence
 from recall.measures import cells, kind, order_of
 from recall.runs import Run
-from recall.stats import LEVEL, MARGIN, NOTHING, Result, above, equivalent, holm, share
+from recall.stats import LEVEL, MARGIN, Result, above, equivalent, holm, share, undecided
 from recall.task import check
 
 SETTING, LABELS, SEEDS = "fast-1", 4, range(300, 308)
-ATLAS = runs.DATA / "atlas"
 # --- what one run says ------------------------------------------------------------------------------------------------
 
 NEEDED = 2  # N at which everything but the two tests over N is asked; 4 is the largest that is trained
@@ -206,7 +205,7 @@ def outcomes(finished: list[Run], level: float = LEVEL) -> list[dict]:
         # a label index of nearly no weight is nan
         values = [value for value in map(test.measure, used) if not math.isnan(value)]
         whole = len(cell) == len(SEEDS)
-        rows.append((test, len(cell), test.test(values) if whole else Result(*NOTHING, len(values), False)))
+        rows.append((test, len(cell), test.test(values) if whole else undecided(len(values))))
     adjusted = holm([result.p for _, _, result in rows])
     return [
         dict(

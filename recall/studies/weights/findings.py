@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from recall import measures, runs
+from recall import data, measures, runs
 from recall.measures import kind
 from recall.runs import Run
 from recall.studies.weights import dissect, methods, roles
@@ -60,14 +60,7 @@ def find(
 
 def committed(names=TABLES) -> dict[str, pd.DataFrame]:
     """Tables of data/tables."""
-    return {name: runs.table(name) for name in names}
-
-
-def write(found: dict[str, pd.DataFrame]) -> None:
-    """Into data/tables, in place of what they hold of the same runs."""
-    for name, frame in found.items():
-        old = runs.table(name) if runs.table_path(name) else frame[:0]
-        runs.write_table(name, pd.concat([old[~old.run.isin(frame.run)], frame]).sort_values("run", kind="stable"))
+    return {name: data.table(name) for name in names}
 
 
 @dataclass(frozen=True)

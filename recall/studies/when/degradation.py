@@ -21,11 +21,10 @@ import math
 
 import pandas as pd
 import torch
-from scipy import stats as scipy_stats
 from scipy.optimize import minimize
 from torch import Tensor
 
-from recall import runs
+from recall import data, runs, stats
 from recall.evaluation import Predict, identification_score
 from recall.interventions import apply
 from recall.measures import kind
@@ -47,7 +46,6 @@ GROUP = ["family", "dimension", "labels", "setting", "kind"]
 TERTILES = ("low", "middle", "high")
 NORM, DIRECTION, MAPS = "norm", "direction", "maps"
 RIGHT, BLIND = BASELINES = ("right system alone", "label-blind average")
-LEAST = 3  # seeds for an interval
 
 
 def candidates(prompts: Prompts) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -287,7 +285,7 @@ def find(chosen: list[runs.Run]) -> dict[str, pd.DataFrame]:
 
 def read() -> dict[str, pd.DataFrame]:
     """The committed TABLES."""
-    return {name: runs.table(name) for name in TABLES}
+    return {name: data.table(name) for name in TABLES}
 
 
 # --- what the tables say
@@ -308,16 +306,12 @@ def named(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def change(values: pd.Series) -> dict:
-    """estimate, low, high: mean with its 95 % t interval over seeds; nan bounds for fewer than LEAST, or models of
+    """estimate, low, high: mean with its 95 % t interval over seeds; nan ends for fewer than `stats.LEAST`, or models of
     several recipes.
 
     values: indexed by MODEL."""
     one = all(values.index.get_level_values(name).nunique() == 1 for name in ("setting", "dimension"))
-    low, high = (
-        scipy_stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
-        if one and len(values) >= LEAST and values.std() > 0
-        else (math.nan, math.nan)
-    )
+    _, low, high = stats.interval(values) if one else (math.nan, math.nan, math.nan)
     return dict(estimate=values.mean(), low=low, high=high, least=values.min(), most=values.max(), seeds=len(values))
 
 

@@ -11,7 +11,7 @@ import math
 
 import pandas as pd
 
-from recall import measures, runs, stats
+from recall import data, measures, stats
 from recall.evaluation import curve, emergence
 from recall.runs import Run
 from recall.studies.when import knockouts
@@ -134,7 +134,7 @@ def every(atlas: list[Run], committed: list[Run]) -> pd.DataFrame:
     examples (at the end of the run) and both dates (N = 2, score 1/2).
     """
     folders = pd.DataFrame([measures.flat(measures.describe(run)) for run in atlas + committed])
-    lines = pd.concat([folders, *map(runs.table, TABLES)], ignore_index=True)
+    lines = pd.concat([folders, *map(data.table, TABLES)], ignore_index=True)
     return lines.drop_duplicates("name")[
         ["name", "setting", "dimension", "labels", "seed", "examples", "1-after N=2", "2-after N=2"]
     ].reset_index(drop=True)

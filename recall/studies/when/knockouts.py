@@ -20,15 +20,13 @@ from __future__ import annotations
 import math
 
 import pandas as pd
-from scipy.stats import binomtest
 
 from recall import stats
 from recall.measures import dates
-from recall.runs import DATA, Run
+from recall.runs import Run
 from recall.stats import LEAST, LEVEL
 from recall.sweeps.knockouts import WEIGHTS
 
-FOLDER = DATA / "knockouts"
 WHOLE = "whole loss"
 WORDS = {
     WHOLE: "the whole loss",
@@ -97,19 +95,17 @@ def octaves(new, old) -> float:
 
 
 def interval(values, bound: str = "exact") -> tuple[float, float, float]:
-    """`stats.interval`, for three seeds or more (with two it says nothing) that are all exact (bounds have a mean,
-    but no interval).
-    """
-    mean, *ends = stats.interval(values)
-    return (mean, *ends) if len(values.dropna()) > 2 and bound == "exact" else (mean, math.nan, math.nan)
+    """`stats.interval` of values that are all exact: bounds have a mean, but no interval."""
+    mean, low, high = stats.interval(values)
+    return (mean, low, high) if bound == "exact" else (mean, math.nan, math.nan)
 
 
 def signs(values) -> dict:
-    """above, below: values on either side of 0.  p: of the two-sided sign test, nan without any.  A bound that can
-    tell its side counts like a value.
+    """above, below: values on either side of 0; p of the two-sided sign test.  A bound that can tell its side counts like
+    a value.
     """
     above, below = int((values > 0).sum()), int((values < 0).sum())
-    return dict(above=above, below=below, p=binomtest(above, above + below).pvalue if above + below else math.nan)
+    return dict(above=above, below=below, p=stats.sign_test(above, below))
 
 
 def _bound(kinds: set) -> str:
@@ -122,8 +118,8 @@ def all_on(row, side: str) -> bool:
     """All seeds on one side of 0, `above` or `below`, by the one-sided sign test at LEVEL: five of five is the least
     that passes.
     """
-    count = row.above + row.below
-    return bool(count) and row[side] == count and 0.5**count <= LEVEL
+    other = row.above + row.below - row[side]
+    return other == 0 and stats.sign_test(row[side], 0, "greater") <= LEVEL
 
 
 def shifts(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from scipy import stats as scipy_stats
 
-from recall import runs
+from recall import data
 from recall.evaluation import emergence, first_below
 
 DIMENSION = 5  # facts 1.1
@@ -36,7 +36,7 @@ def blind_median(systems: int, k: int, dimension: int = DIMENSION) -> float:
 
 def curves(counts: tuple[int, ...] = (2, 3, 5, 10, 19)) -> pd.DataFrame:
     """1- and 2-after-query of the study's medium model: systems, k, examples, median, score."""
-    table = pd.read_csv(runs.DATA / "reference" / "study-curves.csv").rename(columns={"median_squared_error": "median"})
+    table = pd.read_csv(data.path("reference", "study-curves.csv")).rename(columns={"median_squared_error": "median"})
     table = table[(table.event == "query") & table.k.isin([1, 2]) & table.systems.isin(counts)]
     blind = {(N, k): blind_median(N, k) for N in counts for k in (1, 2)}
     score = 1 - table["median"] / [blind[key] for key in zip(table.systems, table.k)]

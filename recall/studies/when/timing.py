@@ -6,12 +6,11 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy import stats as scipy_stats
 
 from recall.evaluation import curve, smooth
 from recall.measures import ABILITIES, CELL, cell_of, cells, dates, on_cpu, order_of, seconds_until
 from recall.runs import Run
-from recall.stats import median
+from recall.stats import arrivals, interval, median
 
 
 def evaluations(runs: list[Run]) -> pd.DataFrame:
@@ -37,8 +36,8 @@ def gaps(runs: list[Run], systems: int = 2) -> pd.DataFrame:
 
     Columns n, labels, setting, seeds; reached 2-after, reached 1-after; their median dates in thousands of examples
     (a run that never got there counts as later than all); both, seconds (training, one thread, median likewise);
-    2-after first, 1-after first, together (seeds, by `order_of`); and, where every seed reached both, the geometric
-    mean of the ratio of the dates with the 95 % t interval of its logarithm."""
+    2-after first, 1-after first, together (seeds, by `order_of`); and, where every seed reached both, ratio, low, high:
+    the geometric mean of the ratio of the dates with the 95 % t interval of its logarithm."""
     rows = []
     for key, group in cells(runs).items():
         when = pd.DataFrame([{name: each.date for name, each in dates(run, systems).items()} for run in group])
@@ -57,11 +56,8 @@ def gaps(runs: list[Run], systems: int = 2) -> pd.DataFrame:
         )
         orders = [order_of(run, systems) for run in group]
         line |= {order: orders.count(order) for order in ("2-after first", "1-after first", "together")}
-        known = len(group) >= 3 and not np.isnan(ratio).any()
-        low, high = scipy_stats.ttest_1samp(ratio, 0.0).confidence_interval(0.95) if known else (math.nan, math.nan)
-        rows.append(
-            line | dict(ratio=math.exp(ratio.mean()) if known else math.nan, low=math.exp(low), high=math.exp(high))
-        )
+        mean, low, high = (math.nan,) * 3 if np.isnan(ratio).any() else np.exp(interval(ratio)).tolist()
+        rows.append(line | dict(ratio=mean, low=low, high=high))
     return pd.DataFrame(rows)
 
 
@@ -76,17 +72,7 @@ def survival(runs: list[Run], systems: int = 2) -> pd.DataFrame:
         found = [dates(run, systems) for run in group]
         for name in ABILITIES:
             each = [when[name] for when in found]
-            curve = scipy_stats.ecdf(
-                scipy_stats.CensoredData.right_censored(
-                    [e.date if e.reached else e.examples for e in each], [not e.reached for e in each]
-                )
-            ).cdf
-            end = min(e.examples for e in each)
-            steps = [
-                (0.0, 0.0),
-                *((float(q), float(p)) for q, p in zip(curve.quantiles, curve.probabilities) if q <= end),
-            ]
-            for examples, share in [*steps, (end, steps[-1][1])]:
+            for examples, share in arrivals([date.date for date in each], [date.examples for date in each]):
                 rows.append(
                     dict(zip(("dimension", "labels", "setting"), key))
                     | dict(

@@ -7,10 +7,12 @@ from scipy import stats as scipy_stats
 
 from recall.evaluation import event_errors, table
 from recall.interventions import INTERVENTIONS
+from recall.measures import CELL, cell_of
 from recall.needle import needle_prompts
 from recall.predictors import HYPOTHESES
 from recall.runs import Run
 from recall.settings import from_json
+from recall.studies.which_way.asked import NO_SEED
 from recall.task import TaskConfig
 from recall.training import trained_model
 
@@ -18,7 +20,7 @@ MODEL = "model"
 # what stands right before the query is their point
 NEAR = ("plain", "repeated-label", "broken-adjacency", "no-close", "no-labels")
 LAST_K = 5
-MODELS = ["dimension", "labels", "setting", "seed"]
+MODELS = list(CELL)
 LED = 0.5  # of the misdirected error of 2-after-query
 OBSERVATION_LED, LABEL_LED = "observation-led", "label-led"
 GROUPS = 5
@@ -27,52 +29,33 @@ SEED = 3  # of the prompts; those of training and of the final tables have other
 
 
 def probe(runs: list[Run], counts: tuple[int, ...] = (2, 4), haystacks: int = 16, traces: int = 64) -> pd.DataFrame:
-    """Errors after the query by run, intervention, needle, N and k <= LAST_K; hypotheses once per task, with seed -1.
+    """Errors after the query by run, intervention, needle, N and k <= LAST_K; hypotheses once per task, with
+    seed NO_SEED and no setting.
 
     Columns dimension, labels, setting, seed, predictor, intervention, needle (farthest, nearest), systems, k, mean,
-    median. An edit that cannot be made (no label left over, say) has no rows."""
+    median.  An edit that cannot be made (no label left over, say) has no rows."""
     frames, known = [], set()
     for run in runs:
-        config = from_json(run.config)
-        cell = dict(dimension=config.task.dimension, labels=config.task.labels)
-        model = trained_model(run)
-        room = config.model.n_positions
-        frames.append(
-            _errors(model.predict, config.task, counts, haystacks, traces, room).assign(
-                **cell, setting=config.setting, seed=config.seed, predictor=MODEL
-            )
-        )
-        if config.task not in known:
-            known.add(config.task)
+        config, cell = from_json(run.config), cell_of(run)
+        task, room = config.task, config.model.n_positions
+        rows = _errors(trained_model(run).predict, task, counts, haystacks, traces, room)
+        frames.append(rows.assign(**cell, predictor=MODEL))
+        if task not in known:
+            known.add(task)
             for name, make in HYPOTHESES.items():
-                frames.append(
-                    _errors(make(config.task).predict, config.task, counts, *FEW, room).assign(
-                        **cell, setting="", seed=-1, predictor=name
-                    )
-                )
-    return pd.concat(frames, ignore_index=True)[
-        [
-            "dimension",
-            "labels",
-            "setting",
-            "seed",
-            "predictor",
-            "intervention",
-            "needle",
-            "systems",
-            "k",
-            "mean",
-            "median",
-        ]
-    ]
+                rows = _errors(make(task).predict, task, counts, *FEW, room)
+                frames.append(rows.assign(**cell | dict(setting="", seed=NO_SEED), predictor=name))
+    columns = [*MODELS, *"predictor intervention needle systems k mean median".split()]
+    return pd.concat(frames, ignore_index=True)[columns]
 
 
 def _errors(predict, task: TaskConfig, counts, haystacks, traces, room) -> pd.DataFrame:
+    """room: rows that the predictor can read."""
     frames = []
     for N in (N for N in counts if N <= task.labels):
-        for needle, place in (("farthest", 0), ("nearest", N - 1)):
+        for needle, place, names in (("farthest", 0, INTERVENTIONS), ("nearest", N - 1, NEAR)):
             prompts = needle_prompts(task, N, haystacks=haystacks, traces=traces, needle=place, seed=SEED)
-            for name in INTERVENTIONS if needle == "farthest" else NEAR:
+            for name in names:
                 try:
                     edited = INTERVENTIONS[name].apply(prompts, task)
                 except ValueError:
@@ -90,11 +73,12 @@ def led(probed: pd.DataFrame) -> pd.Series:
     setting, seed): `observation-led` if its error there is below 1/2, else `label-led` (by the label it would be
     near 2).
     """
-    chosen = probed.query(
-        "predictor == @MODEL and intervention == 'misdirected' and systems == 2 and needle == 'farthest' and k == 2"
-    )
-    error = chosen.set_index(MODELS)["mean"]
-    return error.lt(LED).map({True: OBSERVATION_LED, False: LABEL_LED})
+    wrong = _of_models(probed, 2, "farthest").query("intervention == 'misdirected' and k == 2")
+    return wrong.set_index(MODELS)["mean"].lt(LED).map({True: OBSERVATION_LED, False: LABEL_LED})
+
+
+def _of_models(probed: pd.DataFrame, systems: int, needle: str) -> pd.DataFrame:
+    return probed[(probed.predictor == MODEL) & (probed.systems == systems) & (probed.needle == needle)]
 
 
 def effects(probed: pd.DataFrame, systems: int = 2, needle: str = "farthest") -> pd.DataFrame:
@@ -104,32 +88,23 @@ def effects(probed: pd.DataFrame, systems: int = 2, needle: str = "farthest") ->
     One row per dimension, labels, kind (`led`) and intervention.  Columns seeds and, for k = 1 and 2: plain{k},
     edited{k} (means over seeds of the mean squared error), low{k}, high{k} (95 % t interval of the difference over
     seeds; nan for fewer than three)."""
-    chosen = probed[
-        (probed.predictor == MODEL) & (probed.systems == systems) & (probed.needle == needle) & (probed.k <= 2)
-    ]
+    chosen = _of_models(probed, systems, needle).query("k <= 2")
     wide = chosen.pivot_table(index=MODELS, columns=["intervention", "k"], values="mean")
-    kinds = led(probed).reindex(wide.index)
+    kinds = led(probed).reindex(wide.index).rename("kind")
     rows = []
-    for (dimension, labels, kind), group in wide.groupby(
-        [*(wide.index.get_level_values(name) for name in MODELS[:2]), kinds.to_numpy()]
-    ):
-        for name in (
-            name for name in INTERVENTIONS if name != "plain" and (name, 1) in group and group[name, 1].notna().all()
-        ):
+    for (dimension, labels, kind), group in wide.groupby(["dimension", "labels", kinds]):
+        for name in INTERVENTIONS:
+            if name == "plain" or (name, 1) not in group or group[name, 1].isna().any():
+                continue
             line = dict(dimension=dimension, labels=labels, kind=kind, intervention=name, seeds=len(group))
             for k in (1, 2):
-                difference = group[name, k] - group["plain", k]
+                plain, edited = group["plain", k], group[name, k]
                 low, high = (
-                    scipy_stats.ttest_1samp(difference, 0.0).confidence_interval(0.95)
+                    scipy_stats.ttest_1samp(edited - plain, 0.0).confidence_interval(0.95)
                     if len(group) > 2
                     else (float("nan"),) * 2
                 )
-                line |= {
-                    f"plain{k}": group["plain", k].mean(),
-                    f"edited{k}": group[name, k].mean(),
-                    f"low{k}": low,
-                    f"high{k}": high,
-                }
+                line |= {f"plain{k}": plain.mean(), f"edited{k}": edited.mean(), f"low{k}": low, f"high{k}": high}
             rows.append(line)
     return pd.DataFrame(rows)
 
@@ -138,25 +113,16 @@ def norm_gaps(runs: list[Run], haystacks: int = 32, traces: int = 64) -> pd.Data
     """Error of 2-after-query on *plain* prompts of 2 systems, by how far the norms of the two are apart.
 
     Prompts of a run are sorted by |log(norm of one / norm of the other)| and cut into GROUPS equal groups, 1 the
-    closest. Columns dimension, labels, setting, seed, group, gap (mean ratio of the larger norm to the smaller),
+    closest.  Columns dimension, labels, setting, seed, group, gap (mean ratio of the larger norm to the smaller),
     error (mean)."""
     rows = []
     for run in runs:
-        config = from_json(run.config)
-        prompts = needle_prompts(config.task, 2, haystacks=haystacks, traces=traces, seed=SEED)
-        error = event_errors(trained_model(run).predict(prompts.inputs), prompts, config.task)["query"][1].flatten()
+        task = from_json(run.config).task
+        prompts = needle_prompts(task, 2, haystacks=haystacks, traces=traces, seed=SEED)
+        error = event_errors(trained_model(run).predict(prompts.inputs), prompts, task)["query"][1].flatten()
         norm = prompts.systems.x0.norm(dim=-1)[prompts.segments.system[:, :2]]
         gap = (norm[:, 0] / norm[:, 1]).log().abs()
         for group, index in enumerate(gap.argsort().chunk(GROUPS), start=1):
-            rows.append(
-                dict(
-                    dimension=config.task.dimension,
-                    labels=config.task.labels,
-                    setting=config.setting,
-                    seed=config.seed,
-                    group=group,
-                    gap=gap[index].exp().mean().item(),
-                    error=error[index].mean().item(),
-                )
-            )
+            of_group = dict(group=group, gap=gap[index].exp().mean().item(), error=error[index].mean().item())
+            rows.append(cell_of(run) | of_group)
     return pd.DataFrame(rows)

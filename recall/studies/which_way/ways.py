@@ -21,9 +21,9 @@ at which its quantity is at least its threshold; its date is interpolated as in 
 
     pool       2-after on conflict prompts: the smallest of the four weights is at least half of the exact Pool's own.
                Whoever knows which system is on gives the other three nothing.
-    carry on   1-after on plain prompts, N = 4: the weight of the system that the label names is larger by 1/2 with the nearest needle (lag 1)
-               than with the farthest (lag 4).  Then going on with the segment just before is there and reaching
-               further back is not.
+    carry on   1-after on plain prompts, N = 4: the weight of the system that the label names is larger by 1/2 with
+               the nearest needle (lag 1) than with the farthest (lag 4).  Then going on with the segment just before
+               is there and reaching further back is not.
     match      2-after on conflict prompts: the observed system's weight is larger by 1/2 than any other.
                (At least 1/2, as for looking up, would be near what the exact Pool gives it, 0.45: the query's own
                states are large where its pairs are.)
@@ -40,7 +40,7 @@ between the same two checkpoints are a tie.
 
 Three more tables.  *Lag*: plain prompts of 4 systems, needle at every distance; lag 1 is the nearest.  *Unseen
 label*: N = 2, the farthest needle goes on under a label that the prompt does not hold.  With the generator's labels
-a new label means a new system, so that Bayes gives the observed system a weight of 0 at k = 2. *Starts*: dates from
+a new label means a new system, so that Bayes gives the observed system a weight of 0 at k = 2.  *Starts*: dates from
 a run's own history, which every run has, with or without checkpoints.
 
 Added after the first look at the numbers: *starts*, and at which k the label has its say first (SAY, `says`).
@@ -49,6 +49,7 @@ Added after the first look at the numbers: *starts*, and at which k the label ha
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,36 +58,26 @@ import torch
 from torch import Tensor
 
 from recall import runs
-from recall.evaluation import (
-    THRESHOLD,
-    Emergence,
-    Predict,
-    curve,
-    emergence,
-    event_errors,
-    identification_score,
-    next_states,
-    pointed,
-    pointing,
-)
+from recall.evaluation import THRESHOLD, Emergence, Predict, curve, emergence, next_states, pointed, pointing
 from recall.interventions import apply
 from recall.measures import LABEL_LED, OBSERVATION_LED
 from recall.needle import Prompts, needle_prompts
 from recall.predictors import CarryOn, Match, Named, Pool
 from recall.runs import Run
 from recall.settings import from_json
+from recall.studies.which_way.asked import NO_SEED, RUN, first_score, run_key
 from recall.studies.which_way.bayes import Bayes
 from recall.task import TaskConfig, check
 from recall.training import build_model
 
 ROLES = {"label": 1, "observed": 0, "recent": 3, "other": 2}  # segment of a conflict prompt
 SYSTEMS, LAGS, KS = 4, (1, 2, 3, 4), (1, 2, 3)
-SEED = 6  # of the prompts; those of training, of the final tables and of the probes have others
+SEED = 6  # of the prompts; those of training, of the final tables and of `edits` have others
 EARLIEST = 64  # steps: earlier checkpoints are not asked, but for the untrained model
 WAYS = {"pool": Pool, "carry on": CarryOn, "match": Match, "look up": Named}
-CELL = ["dimension", "setting", "seed", "examples"]
-EXACT = -1  # seed of the rows of exact predictors, whose `setting` is their name
-TABLES = ("ways", "ways_lags", "ways_unseen", "ways_histogram", "ways_starts")
+CELL = [*RUN, "examples"]  # of one checkpoint; exact predictors have NO_SEED, and their name as the setting
+OVER_TRAINING = ("ways", "ways_lags", "ways_unseen")
+TABLES = (*OVER_TRAINING, "ways_histogram", "ways_starts")
 BINS = np.linspace(-0.05, 1.05, 12)  # of the label's share: eleven, the outer ones open
 PARALLEL = 0.8  # cosine beyond which two candidates are too alike to share out one prediction between them
 # weight from which the label has a say: well above the 0.15 that it has at k = 2 while nothing tells the systems apart
@@ -94,74 +85,61 @@ SAY = 0.25
 FAINT = 0.1  # sum of weights below which a prediction follows neither
 
 
+# --- asking one model
+
+
 def prompts_of(task: TaskConfig, haystacks: int = 16, traces: int = 32) -> dict[str, Prompts]:
     """The prompts of all tables: `conflict`, lags 1 to 4 as `1` … `4`, and `unseen`.  ValueError for other than 4
     labels or hidden states.
     """
     check("labels", task.labels == SYSTEMS, f"{SYSTEMS}, so that every label is used", task.labels)
-    drawn = lambda systems, needle, many: needle_prompts(
-        task, systems, haystacks=haystacks, traces=many, needle=needle, seed=SEED
-    )
     few = max(traces // 2, 1)
-    sets = {
+
+    def drawn(systems: int, needle: int, traces: int) -> Prompts:
+        return needle_prompts(task, systems, haystacks=haystacks, traces=traces, needle=needle, seed=SEED)
+
+    return {
         "conflict": apply("misdirected", drawn(SYSTEMS, 0, traces), task),
         "unseen": apply("unseen-label", drawn(2, 0, few), task),
+        **{str(lag): drawn(SYSTEMS, SYSTEMS - lag, few) for lag in LAGS},
     }
-    return sets | {str(lag): drawn(SYSTEMS, SYSTEMS - lag, few) for lag in LAGS}
 
 
 def of_model(predict: Predict, task: TaskConfig, prompts: dict[str, Prompts]) -> dict[str, pd.DataFrame]:
-    """The three tables over training of one model:
+    """The three tables over training of one model, from `prompts_of` its task:
 
-    ways         k; label, observed, recent, other: weights; explained: R^2 of that regression; nearest_label, …: shares of prompts
-    ways_lags    lag; score of 1-after-query; named, nearest: weights at k = 1 of the system that the label names and of the one just before;
-                 to_named, to_nearest: shares of prompts whose prediction is nearest to them in angle
+    ways         k; label, observed, recent, other: weights; explained: R^2 of that regression;
+                 nearest_label, …: shares of prompts
+    ways_lags    lag; score of 1-after-query; named, nearest: weights at k = 1 of the system that the label names and
+                 of the one just before; to_named, to_nearest: shares of prompts whose prediction is nearest to them
+                 in angle
     ways_unseen  k; observed, other: weights; explained
     """
     conflict, unseen = prompts["conflict"], prompts["unseen"]
-    said = predict(conflict.inputs)
+    said, segments = predict(conflict.inputs), list(ROLES.values())
     weights, explained = pointed(said, conflict)
-    chosen = identified(said, conflict)
-    ways = pd.DataFrame(
-        [
-            dict(
-                k=k,
-                **{role: weights[k - 1, s].item() for role, s in ROLES.items()},
-                explained=explained[k - 1].item(),
-                **{f"nearest_{role}": chosen[k - 1, s].item() for role, s in ROLES.items()},
-            )
-            for k in KS
-        ]
-    )
-    rows = []
-    for lag in LAGS:
-        each = prompts[str(lag)]
-        said = predict(each.inputs)
-        weight, to = pointing(said, each)[0], identified(said, each)[0]
-        error = event_errors(said, each, task)["query"][0].double().mean().item()
-        rows.append(
-            dict(
-                lag=lag,
-                score=identification_score(error, task.family, SYSTEMS),
-                named=weight[-lag].item(),
-                nearest=weight[-1].item(),
-                to_named=to[-lag].item(),
-                to_nearest=to[-1].item(),
-            )
-        )
-    weights, explained = pointed(predict(unseen.inputs), unseen)
-    new = pd.DataFrame(
-        [
-            dict(
-                k=k,
-                observed=weights[k - 1, 0].item(),
-                other=weights[k - 1, 1].item(),
-                explained=explained[k - 1].item(),
-            )
-            for k in KS
-        ]
-    )
-    return {"ways": ways, "ways_lags": pd.DataFrame(rows), "ways_unseen": new}
+    nearest = identified(said, conflict)
+    ways = _by_k(weights[:, segments], explained, ROLES)
+    ways |= _columns(nearest[:, segments], [f"nearest_{role}" for role in ROLES])
+    lags = [_at_lag(predict, task, prompts[str(lag)], lag) for lag in LAGS]
+    new = _by_k(*pointed(predict(unseen.inputs), unseen), ("observed", "other"))
+    return dict(zip(OVER_TRAINING, map(pd.DataFrame, (ways, lags, new))))
+
+
+def _columns(values: Tensor, names) -> dict[str, list[float]]:
+    """A column per name of values [K, names], for the first KS."""
+    return dict(zip(names, values[: len(KS)].T.tolist()))
+
+
+def _by_k(weights: Tensor, explained: Tensor, names) -> dict[str, list[float]]:
+    return dict(k=KS) | _columns(weights, names) | dict(explained=explained[: len(KS)].tolist())
+
+
+def _at_lag(predict: Predict, task: TaskConfig, prompts: Prompts, lag: int) -> dict[str, float]:
+    said = predict(prompts.inputs)
+    weight, to = pointing(said, prompts)[0].tolist(), identified(said, prompts)[0].tolist()
+    score = first_score(said, prompts, task)
+    return dict(lag=lag, score=score, named=weight[-lag], nearest=weight[-1], to_named=to[-lag], to_nearest=to[-1])
 
 
 def identified(predictions: Tensor, prompts: Prompts) -> Tensor:
@@ -176,24 +154,49 @@ def histogram(predictions: Tensor, prompts: Prompts) -> pd.DataFrame:
     """Mixture or either/or: each conflict prompt's own share of the label's system, against the observed one, at k = 2.
 
     Least squares with n equations and 2 unknowns, the maps of both applied to the state just observed; share =
-    label's weight / both. Prompts whose two candidates are nearly parallel (PARALLEL) are left out, as are
-    predictions that follow neither (FAINT). Columns bin (middle of the share's bin, outer ones open), traces (share
+    label's weight / both.  Prompts whose two candidates are nearly parallel (PARALLEL) are left out, as are
+    predictions that follow neither (FAINT).  Columns bin (middle of the share's bin, outer ones open), traces (share
     of the prompts used), mixture: what a model would show that gives every prompt the weights of the pooled
     regression, with the model's own residuals, each taken from another prompt."""
     would = next_states(prompts)[:, 1][:, [ROLES["label"], ROLES["observed"]]].transpose(1, 2)  # [B, n, 2]
     said = predictions[:, prompts.query_row + 1].double().unsqueeze(-1)  # [B, n, 1]
     apart = torch.cosine_similarity(would[..., 0], would[..., 1], dim=-1).abs() <= PARALLEL
     would, said = would[apart], said[apart]
-    pooled = torch.linalg.lstsq(would.reshape(-1, 2), said.reshape(-1, 1)).solution
-    mixed = would @ pooled
+    mixed = would @ torch.linalg.lstsq(would.reshape(-1, 2), said.reshape(-1, 1)).solution
     shuffled = mixed + (said - mixed).roll(prompts.shape[1] + 1, 0)  # of another haystack
-    columns = {}
+    columns = dict(bin=(BINS[:-1] + BINS[1:]) / 2)
     for name, answer in (("traces", said), ("mixture", shuffled)):
         weight = torch.linalg.lstsq(would, answer).solution.squeeze(-1)  # [B, 2]
         total = weight.sum(-1)
         part = (weight[:, 0] / total)[total >= FAINT].clamp(BINS[0], BINS[-1]).numpy()
         columns[name] = np.histogram(part, BINS)[0] / max(len(part), 1)
-    return pd.DataFrame(dict(bin=(BINS[:-1] + BINS[1:]) / 2, **columns))
+    return pd.DataFrame(columns)
+
+
+def starts(run: Run) -> pd.DataFrame:
+    """Dates from a run's history, in examples (nan: never), by the usual rule with its running median of three
+    evaluations.  One row:
+
+    near   N = 2, lag 1: on misdirected prompts, whose label names the segment just before, its weight at k = 1
+           reaches 1/2.  Of predictions w u the score is 1 - 2 (1 - w)^2, 1/2 as well at w = 1/2; errors off that
+           line make `far` the stricter of the two, in every setting alike.
+    far    N = 2, lag 2: emergence of 1-after-query, farthest needle
+    fit    regression inside the first segment, which all four ways begin with: error at n + 2 after the initial
+           label below 1/2
+    end    of training
+    """
+    near = curve(run.history, 1, 2, "misdirected")
+    fit = curve(run.history, run.config["task"]["dimension"] + 2, 2, event="initial")
+    found = dict(
+        near=emergence(near.assign(score=near.weight_label_state)).date,
+        far=emergence(curve(run.history, 1, 2)).date,
+        fit=emergence(fit, "mean").date,
+        end=float(run.history.examples.max()),
+    )
+    return pd.DataFrame([found])
+
+
+# --- asking all of them
 
 
 def of_run(folder: Path, prompts: dict[str, Prompts] | None = None) -> dict[str, pd.DataFrame]:
@@ -203,84 +206,58 @@ def of_run(folder: Path, prompts: dict[str, Prompts] | None = None) -> dict[str,
     A folder without checkpoints gives the rows of its published weights.  ValueError where there are no weights at all.
     """
     run = runs.open_run(folder)
-    config = from_json(run.config)
+    config, key = from_json(run.config), run_key(run)
     prompts = prompts or prompts_of(config.task)
     steps = [step for step in run.steps if step == 0 or step >= EARLIEST]
     if not steps:
         raise ValueError(f"run must have weights: {run.name} has none")
-    cell = dict(dimension=config.task.dimension, setting=config.setting, seed=config.seed)
-    found = {name: [] for name in TABLES}
+    found = []
     for step in steps:
         model = build_model(config, run.weights(step))
-        for name, table in of_model(model.predict, config.task, prompts).items():
-            found[name].append(_placed(table, cell | dict(examples=step * config.training.batch_size)))
-    found["ways_histogram"].append(
-        _placed(histogram(model.predict(prompts["conflict"].inputs), prompts["conflict"]), cell)
-    )
-    found["ways_starts"].append(_placed(starts(run), cell))
-    return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
-
-
-def starts(run: Run) -> pd.DataFrame:
-    """Dates from a run's history, in examples (nan: never), by the usual rule with its running median of three
-    evaluations.  One row:
-
-    near   N = 2, lag 1: on misdirected prompts, whose label names the segment just before, its weight at k = 1 reaches 1/2.  Of predictions w u the score is
-           1 - 2 (1 - w)^2, 1/2 as well at w = 1/2; errors off that line make `far` the stricter of the two, in every
-           setting alike.
-    far    N = 2, lag 2: emergence of 1-after-query, farthest needle
-    fit    regression inside the first segment, which all four ways begin with: error at n + 2 after the initial label below 1/2
-    end    of training
-    """
-    near = curve(run.history, 1, 2, "misdirected")
-    fit = curve(run.history, run.config["task"]["dimension"] + 2, 2, event="initial")
-    return pd.DataFrame(
-        [
-            dict(
-                near=emergence(near.assign(score=near.weight_label_state)).date,
-                far=emergence(curve(run.history, 1, 2)).date,
-                fit=emergence(fit, "mean").date,
-                end=float(run.history.examples.max()),
-            )
-        ]
-    )
+        cell = key | dict(examples=step * config.training.batch_size)
+        found.append(_placed(of_model(model.predict, config.task, prompts), cell))
+    last = histogram(model.predict(prompts["conflict"].inputs), prompts["conflict"])
+    found.append(_placed(dict(ways_histogram=last, ways_starts=starts(run)), key))
+    return _joined(found)
 
 
 def exact(task: TaskConfig, haystacks: int = 16, traces: int = 32) -> dict[str, pd.DataFrame]:
-    """The same rows of the four ways' own predictors and of Bayes, with seed -1 and their name as the setting."""
-    prompts, found = prompts_of(task, haystacks, traces), {name: [] for name in TABLES[:3]}
+    """The tables over training of the four ways' own predictors, and `ways_unseen` of Bayes: without label errors a
+    conflict prompt has probability 0.
+    """
+    prompts, found = prompts_of(task, haystacks, traces), []
     for way, make in (WAYS | {"bayes": Bayes}).items():
-        for name, table in of_model(make(task).predict, task, prompts).items():
-            if way != "bayes" or name == "ways_unseen":  # without label errors a conflict prompt has probability 0
-                found[name].append(_placed(table, dict(dimension=task.dimension, setting=way, seed=EXACT, examples=0)))
-    return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
+        asked = of_model(make(task).predict, task, prompts)
+        asked = {name: asked[name] for name in asked if way != "bayes" or name == "ways_unseen"}
+        found.append(_placed(asked, dict(dimension=task.dimension, setting=way, seed=NO_SEED, examples=0)))
+    return _joined(found)
 
 
-def _placed(table: pd.DataFrame, cell: dict) -> pd.DataFrame:
-    return table.round(3).assign(**cell)[[*cell, *table.columns]]
+def _placed(tables: dict[str, pd.DataFrame], cell: dict) -> dict[str, pd.DataFrame]:
+    """Rounded, behind the columns of their cell."""
+    return {name: table.round(3).assign(**cell)[[*cell, *table.columns]] for name, table in tables.items()}
+
+
+def _joined(found: list[dict[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+    names = [name for name in TABLES if any(name in each for each in found)]
+    return {name: pd.concat([each[name] for each in found if name in each], ignore_index=True) for name in names}
 
 
 def survey(folders: list[Path]) -> dict[str, pd.DataFrame]:
     """`of_run` of every folder and `exact` of every dimension among them, sorted."""
-    found, tasks = [], {}
+    found, prompts = [], {}
     for folder in folders:
         config = from_json(runs.open_run(folder).config)
         task = TaskConfig.compact(config.task.dimension, config.task.labels)
-        tasks.setdefault(task.dimension, (task, prompts_of(task)))
-        found.append(of_run(folder, tasks[task.dimension][1] if config.task.family == task.family else None))
-    found += [exact(task) for task, _ in tasks.values()]
-    return {
-        name: pd.concat([each[name] for each in found if name in each], ignore_index=True)
-        .sort_values(["setting", "dimension", "seed"], kind="stable")
-        .reset_index(drop=True)
-        for name in TABLES
-    }
+        if task not in prompts:
+            prompts[task] = prompts_of(task)
+        found.append(of_run(folder, prompts[task] if config.task.family == task.family else None))
+    tables = _joined(found + [exact(task) for task in prompts])
+    order = ["setting", "dimension", "seed"]
+    return {name: table.sort_values(order, kind="stable", ignore_index=True) for name, table in tables.items()}
 
 
 # --- when
-# ---------------------------------------------------------------------------------------------------------------
-
-RUN = CELL[:3]
 
 
 def read() -> dict[str, pd.DataFrame]:
@@ -290,7 +267,13 @@ def read() -> dict[str, pd.DataFrame]:
 
 def trained(table: pd.DataFrame, setting: str = "fast-1") -> pd.DataFrame:
     """Rows of the models of one setting, in order of training."""
-    return table[(table.seed != EXACT) & (table.setting == setting)].sort_values(CELL, kind="stable")
+    order = [name for name in CELL if name in table]
+    return table[(table.seed != NO_SEED) & (table.setting == setting)].sort_values(order, kind="stable")
+
+
+def finished(table: pd.DataFrame, setting: str = "fast-1") -> pd.DataFrame:
+    """Of `ways` or `ways_unseen`: the last checkpoint's row of each run and k."""
+    return trained(table, setting).groupby([*RUN, "k"]).last().reset_index()
 
 
 def quantities(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -298,38 +281,33 @@ def quantities(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     at = lambda name, key, value: tables[name][tables[name][key] == value].set_index(CELL)
     first, second = at("ways", "k", 1), at("ways", "k", 2)
     near, far = at("ways_lags", "lag", 1), at("ways_lags", "lag", SYSTEMS)
-    rest = second[["label", "recent", "other"]].max(axis=1)
-    found = pd.DataFrame(
-        {
-            "pool": second[list(ROLES)].min(axis=1),
-            "carry on": near.named - far.named,
-            "match": second.observed - rest,
-            "look up": first.label,
-        }
-    )
-    return found.dropna().reset_index()
+    found = {
+        "pool": second[list(ROLES)].min(axis=1),
+        "carry on": near.named - far.named,
+        "match": second.observed - second[["label", "recent", "other"]].max(axis=1),
+        "look up": first.label,
+    }
+    return pd.DataFrame(found).dropna().reset_index()
 
 
 def thresholds(table: pd.DataFrame) -> dict[int, dict[str, float]]:
     """Of each way by dimension, from `quantities` with the exact predictors among its rows."""
-    pools = table[(table.seed == EXACT) & (table.setting == "pool")].set_index("dimension")["pool"]
-    return {
-        n: {"pool": level / 2, "carry on": THRESHOLD, "match": THRESHOLD, "look up": THRESHOLD}
-        for n, level in pools.items()
-    }
+    pools = table[(table.seed == NO_SEED) & (table.setting == "pool")].set_index("dimension")["pool"]
+    return {n: dict.fromkeys(WAYS, THRESHOLD) | {"pool": level / 2} for n, level in pools.items()}
 
 
 def first_showing(examples, values, threshold: float) -> Emergence:
     """The first checkpoint whose value is at least the threshold, whatever follows, dated as in
     `evaluation.emergence`.
     """
-    examples, values = np.asarray(examples, float), np.asarray(values, float)
-    good = np.flatnonzero(values >= threshold)
-    if not len(good):
-        return Emergence(math.nan, math.nan, math.nan, examples[-1])
-    rows = pd.DataFrame(dict(examples=examples, score=values))[: good[0] + 1]
-    found = emergence(rows, threshold=threshold, window=1)
-    return Emergence(found.after, found.date, found.by, examples[-1])
+    rows = pd.DataFrame(dict(examples=np.asarray(examples, float), score=np.asarray(values, float)))
+    shown = np.flatnonzero(rows.score >= threshold)
+    until = rows[: shown[0] + 1] if len(shown) else rows
+    return replace(emergence(until, threshold=threshold, window=1), examples=rows.examples.iloc[-1])
+
+
+def _dated(found: Emergence) -> dict[str, float]:
+    return dict(after=found.after, date=found.date, by=found.by)
 
 
 def showings(tables: dict[str, pd.DataFrame], setting: str = "fast-1") -> pd.DataFrame:
@@ -339,21 +317,10 @@ def showings(tables: dict[str, pd.DataFrame], setting: str = "fast-1") -> pd.Dat
     table, rows = quantities(tables), []
     levels = thresholds(table)
     for key, run in trained(table, setting).groupby(RUN):
-        for way in WAYS:
-            level = levels[key[0]][way]
+        for way, level in levels[key[0]].items():
             found = first_showing(run.examples, run[way], level)
-            rows.append(
-                dict(
-                    zip(RUN, key),
-                    way=way,
-                    after=found.after,
-                    date=found.date,
-                    by=found.by,
-                    end=found.examples,
-                    kept=bool(run[way].iloc[-1] >= level),
-                    most=run[way].max(),
-                )
-            )
+            seen = dict(end=found.examples, kept=bool(run[way].iloc[-1] >= level), most=run[way].max())
+            rows.append(dict(zip(RUN, key), way=way, **_dated(found), **seen))
     return pd.DataFrame(rows)
 
 
@@ -374,16 +341,18 @@ def says(ways: pd.DataFrame, setting: str = "fast-1") -> pd.DataFrame:
     """
     rows = []
     for (*key, k), run in trained(ways, setting).groupby([*RUN, "k"]):
-        found = first_showing(run.examples, run.label, SAY)
-        rows.append(dict(zip(RUN, key), k=k, after=found.after, date=found.date, by=found.by))
+        rows.append(dict(zip(RUN, key), k=k, **_dated(first_showing(run.examples, run.label, SAY))))
     return pd.DataFrame(rows)
+
+
+# --- at the end
 
 
 def kinds(ways: pd.DataFrame, setting: str = "fast-1") -> pd.Series:
     """Whom each finished model follows at k = 2 on conflict prompts, by RUN: `no look-up` where the label does not
     rule k = 1, else by the label's share of label and observed together, with the bounds of `measures.kind`.
     """
-    last = trained(ways, setting).groupby([*RUN, "k"]).last().reset_index()
+    last = finished(ways, setting)
     first, second = (last[last.k == k].set_index(RUN) for k in (1, 2))
     index = second.label / (second.label + second.observed)
     kind = np.select(
@@ -400,56 +369,19 @@ def collapses(tables: dict[str, pd.DataFrame], setting: str = "fast-1") -> pd.Da
     been above; nan else), looked up (date of look-up by `showings`), lag 1 (by `lag_dates`).
     """
     table = tables["ways_unseen"][tables["ways_unseen"].k == 2]
-    bayes = table[(table.seed == EXACT) & (table.setting == "bayes")].set_index("dimension").observed
+    bayes = table[(table.seed == NO_SEED) & (table.setting == "bayes")].set_index("dimension").observed
+    kind = kinds(tables["ways"], setting)
     asked = showings(tables, setting).query("way == 'look up'").set_index(RUN).date
-    kind, rows, near = (
-        kinds(tables["ways"], setting),
-        [],
-        lag_dates(tables["ways_lags"], setting).set_index(RUN)["lag 1"],
-    )
+    near = lag_dates(tables["ways_lags"], setting).set_index(RUN)["lag 1"]
+    rows = []
     for key, run in trained(table, setting).groupby(RUN):
         run = run.reset_index(drop=True)
-        peak, last = run.observed.max(), run.observed.iloc[-1]
-        fell = (
-            emergence(run[run.observed.idxmax() :], "observed", THRESHOLD, window=1).date
-            if peak >= THRESHOLD
-            else math.nan
-        )
-        rows.append(
-            dict(
-                zip(RUN, key),
-                kind=kind[key],
-                peak=peak,
-                last=last,
-                gap=last - bayes[key[0]],
-                fell=fell,
-                **{"looked up": asked[key], "lag 1": near[key]},
-            )
-        )
+        peak, last, fell = run.observed.max(), run.observed.iloc[-1], math.nan
+        if peak >= THRESHOLD:
+            fell = emergence(run[run.observed.idxmax() :], "observed", THRESHOLD, window=1).date
+        weight = dict(peak=peak, last=last, gap=last - bayes[key[0]], fell=fell)
+        rows.append(dict(zip(RUN, key), kind=kind[key], **weight, **{"looked up": asked[key], "lag 1": near[key]}))
     return pd.DataFrame(rows)
-
-
-def curves(tables: dict[str, pd.DataFrame], settings: list[str]) -> pd.DataFrame:
-    """For the page's figure: weights on conflict prompts of the models of these settings, examples in thousands,
-    without the untrained model.
-    """
-    table = tables["ways"]
-    table = table[(table.seed != EXACT) & table.setting.isin(settings) & (table.examples > 0)]
-    return table[[*CELL, "k", *ROLES]].assign(examples=table.examples / 1000).round(3)
-
-
-def lag_curves(tables: dict[str, pd.DataFrame], settings: list[str]) -> pd.DataFrame:
-    """For the page's figure: 1-after-query by lag, likewise."""
-    table = tables["ways_lags"]
-    table = table[(table.seed != EXACT) & table.setting.isin(settings) & (table.examples > 0)]
-    return table[[*CELL, "lag", "score"]].assign(examples=table.examples / 1000).round(3)
-
-
-def shares(tables: dict[str, pd.DataFrame], setting: str = "fast-1") -> pd.DataFrame:
-    """For the page's figure: `ways_histogram` of one setting with each model's name and kind."""
-    table, kind = trained_runs(tables["ways_histogram"], setting), kinds(tables["ways"], setting)
-    name = [f"n = {n}, seed {seed}: {kind[n, setting, seed]}" for n, seed in zip(table.dimension, table.seed)]
-    return table.assign(model=name)[["model", "bin", "traces", "mixture"]]
 
 
 def middle(table: pd.DataFrame) -> pd.DataFrame:
@@ -460,6 +392,28 @@ def middle(table: pd.DataFrame) -> pd.DataFrame:
     return inside.groupby(RUN)[["traces", "mixture"]].sum().reset_index()
 
 
-def trained_runs(table: pd.DataFrame, setting: str) -> pd.DataFrame:
-    """As `trained`, of a table that has no checkpoints."""
-    return table[(table.seed != EXACT) & (table.setting == setting)]
+# --- what the figures of the page draw
+
+
+def curves(tables: dict[str, pd.DataFrame], settings: list[str]) -> pd.DataFrame:
+    """Weights on conflict prompts of the models of these settings, examples in thousands, without the untrained
+    model.
+    """
+    return _over_training(tables["ways"], settings, ["k", *ROLES])
+
+
+def lag_curves(tables: dict[str, pd.DataFrame], settings: list[str]) -> pd.DataFrame:
+    """1-after-query by lag, likewise."""
+    return _over_training(tables["ways_lags"], settings, ["lag", "score"])
+
+
+def _over_training(table: pd.DataFrame, settings: list[str], columns: list[str]) -> pd.DataFrame:
+    table = table[(table.seed != NO_SEED) & table.setting.isin(settings) & (table.examples > 0)]
+    return table[[*CELL, *columns]].assign(examples=table.examples / 1000).round(3)
+
+
+def shares(tables: dict[str, pd.DataFrame], setting: str = "fast-1") -> pd.DataFrame:
+    """`ways_histogram` of one setting with each model's name and kind: model, bin, traces, mixture."""
+    table, kind = trained(tables["ways_histogram"], setting), kinds(tables["ways"], setting)
+    name = [f"n = {n}, seed {seed}: {kind[n, setting, seed]}" for n, seed in zip(table.dimension, table.seed)]
+    return table.assign(model=name)[["model", "bin", "traces", "mixture"]]
