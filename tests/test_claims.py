@@ -3,64 +3,14 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from recall import settings
-from recall import stats as recall_stats
 from recall.prose import claims as prose_claims
 from recall.runs import Run
 from recall.settings import to_json
 from recall.studies import claims
-
-
-def test_share_is_the_sign_test():
-    result = recall_stats.share([True] * 7 + [False])
-    # C(8,7) + C(8,8) of 2^8
-    assert result.p == pytest.approx(9 / 256) and result.estimate == 7 / 8 and not result.refuted
-    assert recall_stats.share([True] * 8).p == pytest.approx(1 / 256)
-    assert recall_stats.share([False] * 8).refuted and recall_stats.share([False] * 8).p == 1
-    assert math.isnan(recall_stats.share([True] * 4).p) and not recall_stats.share([False] * 4).refuted
-
-
-def test_above_by_hand():
-    values = [1.0, 2.0, 3.0, 4.0, 5.0]  # mean 3, standard error sqrt(2.5 / 5)
-    t = 3 / math.sqrt(0.5)
-    result = recall_stats.above(values)
-    assert result.p == pytest.approx(stats.t.sf(t, 4))
-    assert result.low == pytest.approx(3 - stats.t.ppf(0.975, 4) * math.sqrt(0.5)) and not result.refuted
-    assert recall_stats.above([-v for v in values]).refuted
-
-
-def test_equivalence_needs_a_narrow_interval_inside():
-    near = recall_stats.equivalent([0.01, -0.01, 0.02, 0.0, -0.02])
-    assert near.p < 1e-2 and -0.05 < near.low < near.high < 0.05
-    wide = recall_stats.equivalent([0.3, -0.3, 0.2, -0.2, 0.0])  # no difference to be seen, and no equivalence either
-    assert wide.p > 0.05 and not wide.refuted
-    far = recall_stats.equivalent([0.2, 0.21, 0.19, 0.2, 0.22])
-    assert far.p > 0.99 and far.refuted
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_equivalence_is_the_90_percent_interval(seed):
-    values = np.random.default_rng(seed).normal(0.02, 0.03, 8)
-    result = recall_stats.equivalent(list(values))
-    assert (result.p <= 0.05) == (-0.05 <= result.low and result.high <= 0.05)
-
-
-def test_only_the_refuters_side_refutes():
-    below = [-0.2, -0.21, -0.19, -0.2, -0.22]
-    assert recall_stats.equivalent(below, worse=-1).refuted and not recall_stats.equivalent(below, worse=1).refuted
-    assert not recall_stats.share([True] + [False] * 7).refuted  # upper bound 0.53
-
-
-def test_holm_by_hand():
-    assert recall_stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert recall_stats.holm([0.04, 0.001]) == pytest.approx([0.04, 0.002])
-    adjusted = recall_stats.holm([math.nan, 0.02])  # an undecided test still counts as one
-    assert math.isnan(adjusted[0]) and adjusted[1] == pytest.approx(0.04)
 
 
 def made(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from recall import measures, runs, settings, stats, training
+from recall import measures, runs, settings, training
 from recall.model import GPT, GPTConfig
 from recall.prose import verdicts
 from recall.studies.abilities import costs
@@ -41,13 +41,6 @@ def test_flops_of_a_step_by_torch_s_own_counter(name):
 def test_flops_of_a_trace_by_hand():
     # one row, D = 1: weights 2 + 12 + 1 = 15, attention 4; forward 34, backward 68 less 2 * 2 for the tokens
     assert costs.trace_flops(GPTConfig(2, 1, 1, n_layer=1, n_head=1, n_embd=1), 1) == 3 * 34 - 4
-
-
-def test_medians_count_a_missing_ability_as_never():
-    nan = math.nan
-    assert stats.median(pd.Series([3, 1, 2])) == 2 and stats.median(pd.Series([1, 2, 3, 5.0])) == 2.5
-    assert stats.median(pd.Series([1, nan, 2])) == 2
-    assert math.isnan(stats.median(pd.Series([1, 2, nan, nan]))) and math.isnan(stats.median(pd.Series([nan, nan, 1])))
 
 
 def test_price_of_a_committed_run():

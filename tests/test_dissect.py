@@ -6,10 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from recall import runs, stats
+from recall import runs
 from recall.circuits.faithfulness import eliminate
 from recall.circuits.graph import Graph, Patcher
 from recall.prose import verdicts
@@ -146,24 +144,6 @@ def test_a_model_without_a_circuit_is_left_out():
 )
 def test_verdict_by_the_rule(values, verdict):
     assert dissect.verdict(values) == verdict
-
-
-def test_interval_by_hand():
-    mean, low, high = stats.interval([1.0, 2.0, 3.0, math.nan])
-    assert (
-        mean == 2
-        and high - mean == pytest.approx(4.302653 / 3**0.5, rel=1e-5)
-        and mean - low == pytest.approx(high - mean)
-    )
-    assert all(map(math.isnan, stats.interval([])))
-
-
-@settings(deadline=None, max_examples=10)
-@given(st.lists(st.integers(0, 1000), min_size=5, max_size=12, unique=True))
-def test_a_shared_part_that_rises_is_seen(index):
-    rising, falling = (stats.spearman(index, [sign * value**3 for value in index], draws=100) for sign in (1, -1))
-    assert rising == pytest.approx((1, 1, 1)) and falling == pytest.approx((-1, -1, -1))
-    assert all(map(math.isnan, stats.spearman(index[:4], index[:4])))
 
 
 def test_the_row_that_moves_most_in_words():
@@ -519,9 +499,6 @@ def test_a_converting_model_in_words():
     assert "in 4 of the 5 that could be followed: overlap does not tell" in verdicts.converted(mixed)
     assert "in 5 of the 5 that could be followed: overlap tells which" in verdicts.converted(
         pd.concat([table.assign(run=run) for run in "abcde"])
-    )
-    assert stats.trend([1, 2, 3], [1, 2, 3]) == (pytest.approx(1), pytest.approx(1 / 6)) and all(
-        map(math.isnan, stats.trend([1, 2, 3], [1, 1, 1]))
     )
 
 

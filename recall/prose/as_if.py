@@ -162,7 +162,7 @@ def no_bigram(table: pd.DataFrame, atlas: pd.DataFrame, systems: int = 2) -> str
         f"seed {seed}: {_date(b)} with repeats, {_date(a)} without" for seed, a, b in zip(joined.seed, own, usual)
     )
     both = (own < float("inf")) & (usual < float("inf"))
-    _, low, high = stats.interval(np.log(own[both] / usual[both]).tolist())
+    _, low, high = stats.interval(np.log(own[both] / usual[both]), least=2)
     told = "later" if low > 0 else "earlier" if high < 0 else "neither later nor earlier as far as these seeds can tell"
     ratio = (
         f" Ratio of the dates, without to with: 95 % interval {np.exp(low):.2f} to {np.exp(high):.2f}, {told}."

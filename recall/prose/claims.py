@@ -88,7 +88,7 @@ def in_language(gaps: dict[str, pd.DataFrame]) -> dict:
     for by, table in gaps.items():
         own = table[(table.words == "invented") & (table.labels == "arbitrary")].dropna(subset=["octaves"])
         octaves, late = own.octaves, int(own["first"].isna().sum())
-        mean, low, high = stats.interval(octaves)
+        mean, low, high = stats.interval(octaves, least=2)
         above.append(low > 0 and len(octaves) >= LEAST), below.append(high < 0 and len(octaves) >= LEAST)
         span = (
             f"in {late} the first token never got there, so the interval {low:.2f} to {high:.2f} is of lower bounds"

@@ -129,7 +129,7 @@ def growth(table: pd.DataFrame) -> str:
     for (dimension, kind, norms), group in wide.groupby(level=["dimension", "kind", "norms"], sort=True):
         parts = []
         for k, rows in group.groupby(level="k"):
-            mean, low, high = stats.interval(rows[many] - rows[few])
+            mean, low, high = stats.interval(rows[many] - rows[few], least=2)
             grows[dimension, kind, norms, k] = low > 0
             parts.append(
                 f"{k}-after-query {rows[few].mean():.3f} to {rows[many].mean():.3f} ({mean:+.3f}, {low:+.3f} to "
@@ -332,7 +332,7 @@ def decided(table: pd.DataFrame, least: int = 2) -> str:
         ("the index before 1-after-query was learnt", "early_index"),
         ("the doublings of training from going on to beginning again", "octaves"),
     ):
-        rho, low, high = stats.rises(sure[column], sure.label_index)
+        rho, low, high = stats.spearman(sure[column], sure.label_index)
         if not math.isnan(rho):
             sentences.append(
                 f"with {words} {rho:+.2f} ({low:+.2f} to {high:+.2f}){'' if low > 0 or high < 0 else ', undecided'}"

@@ -7,7 +7,6 @@ import math
 from dataclasses import replace
 
 import pandas as pd
-from scipy.stats import binomtest
 
 from recall import stats
 from recall.evaluation import THRESHOLD, curve, emergence
@@ -26,8 +25,8 @@ SEEDS = 3  # with fewer runs in a cell nothing is concluded from it
 
 def interval(successes: int, trials: int) -> str:
     """`5 of 5 (95 % interval 0.48 to 1.00)`, Clopper-Pearson."""
-    bounds = binomtest(successes, trials).proportion_ci(0.95)
-    return f"{successes} of {trials} (95 % interval {bounds.low:.2f} to {bounds.high:.2f})"
+    _, low, high = stats.proportion(successes, trials)
+    return f"{successes} of {trials} (95 % interval {low:.2f} to {high:.2f})"
 
 
 def one_run(run: Run, systems: int = 2) -> str:
@@ -261,7 +260,8 @@ def growth(runs: list[Run]) -> str:
         most = max(group[0].config["evaluation"]["systems"])
         if most > 2 and len(known) >= 3:
             error = lambda run, k, N: float(curve(run.final.assign(examples=0), k, N)["mean"].iloc[0])
-            each = {k: stats.interval([error(run, k, most) - error(run, k, 2) for run in known]) for k in (2, 1)}
+            grown = lambda k: [error(run, k, most) - error(run, k, 2) for run in known]
+            each = {k: stats.interval(grown(k), least=SEEDS) for k in (2, 1)}
             lines.append(
                 f"* **n = {n}, {labels} labels**, N = 2 to {most} ({len(known)} seeds): going on {{:+.3f}} "
                 "({:+.3f} to {:+.3f}), beginning again {:+.3f} ({:+.3f} to {:+.3f}).".format(*each[2], *each[1])
@@ -311,7 +311,7 @@ def price(table: pd.DataFrame, first: str = "fast-1") -> str:
 
 def gap(table: pd.DataFrame) -> str:
     """How far apart the two dates are over the atlas, from `timing.gaps`."""
-    known = table.dropna(subset="ratio")
+    known = table[table.seeds >= SEEDS].dropna(subset="ratio")
     seeds, first, turned, together = (
         int(table[name].sum()) for name in ("seeds", "2-after first", "1-after first", "together")
     )
@@ -332,7 +332,7 @@ def gap(table: pd.DataFrame) -> str:
         text += (
             f" Where three seeds or more all reached both ({len(known)} of {len(table)} cells), beginning again took "
             f"{span} times as many examples (geometric mean)"
-            + f"; {even} of the {len(known)} intervals reach{'es' * (even == 1)} down to 1 or below" * (even > 0)
+            + f"; {even} of the {known.low.count()} intervals reach{'es' * (even == 1)} down to 1 or below" * (even > 0)
             + ". A cell with a seed that did not get there has no ratio."
         )
     return text
@@ -354,6 +354,8 @@ def gap_table(table: pd.DataFrame) -> pd.DataFrame:
                 "going on first": row["2-after first"],
                 "ratio": "–"
                 if math.isnan(row["ratio"])
+                else f"{row['ratio']:.2f}"
+                if math.isnan(row["low"])
                 else f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
             }
             for row in table.to_dict("records")
@@ -943,7 +945,7 @@ def weights(circuits: pd.DataFrame, index: pd.Series) -> str:
             f"{len(group)} models). By the rule: *{dissect.verdict(group.shared)}*, r = {_mean(group.shared, 4)}; by "
             f"dimension: {'; '.join(f'n = {n}, {_mean(part.shared)}' for n, part in group.groupby('dimension'))}."
         )
-        rho, under, over = stats.rises(group.run.map(index), group.shared)
+        rho, under, over = stats.spearman(group.run.map(index), group.shared)
         lines.append(line + f" Rank correlation of r with the label index: {rho:.2f} ({under:.2f} to {over:.2f}).")
     return "\n".join(lines)
 
@@ -1100,7 +1102,7 @@ def sharing(compared: pd.DataFrame, index: dict[str, float]) -> str:
         f"simply put together would cost {_mean(prices.together)}: asking for one changes c by "
         f"{_signed(prices.price - prices.together)}."
     )
-    rho, low, high = stats.rises(prices.run.map(index), prices.price)
+    rho, low, high = stats.spearman(prices.run.map(index), prices.price)
     if not math.isnan(rho):
         last = prices.loc[prices.run.map(index).idxmax()]
         lines.append(
@@ -1149,7 +1151,7 @@ def converted(training: pd.DataFrame) -> str:
             lines.append(f"* **{name}**: fewer than three steps with both abilities: nothing to follow.")
             continue
         first, last = able.iloc[0], able.iloc[-1]
-        rho, chance = stats.climbs(able.label_index.to_numpy(), able.shared.to_numpy())
+        rho, chance = stats.trend(able.label_index.to_numpy(), able.shared.to_numpy())
         rising.append(chance <= 0.05)
         rho = (
             "not defined, one of them stands still"
@@ -1410,7 +1412,7 @@ def prompts_in_full(lexicon, tokenizer, tasks: int) -> pd.DataFrame:
 def _over_seeds(values, digits: int = 2) -> str:
     """Mean over seeds, with a 95 % t interval from FEW on."""
     values = [value for value in values if not math.isnan(value)]
-    mean, low, high = stats.interval(values)
+    mean, low, high = stats.interval(values, least=FEW)
     return (
         "–"
         if not values

@@ -10,19 +10,8 @@ import pandas as pd
 from recall.evaluation import THRESHOLD
 from recall.measures import dates
 from recall.runs import Run
-from recall.stats import LEAST, MARGIN, equivalent, interval, share, two_sided
-from recall.studies.which_way.ways import (
-    LAGS,
-    ROLES,
-    RUN,
-    SYSTEMS,
-    WAYS,
-    kinds,
-    lag_dates,
-    middle,
-    trained,
-    trained_runs,
-)
+from recall.stats import LEAST, MARGIN, equivalent, interval, share, sign_test
+from recall.studies.which_way.ways import LAGS, ROLES, RUN, SYSTEMS, WAYS, kinds, lag_dates, middle, trained
 
 
 def _mean(values, digits: int = 2, sign: str = "") -> str:
@@ -187,7 +176,7 @@ def say(found: pd.DataFrame) -> str:
         first, second = (group[group.k == k].set_index("seed") for k in (1, 2))
         said = _before(second, first)
         counts = {name: int((said == name).sum()) for name in ("before", "after", "tie", "neither")}
-        p = two_sided(counts["before"], counts["after"])
+        p = sign_test(counts["before"], counts["after"])
         more = "at k = 2 *before* k = 1" if counts["before"] > counts["after"] else "at k = 2 *after* k = 1"
         verdict = (
             "too few seeds for a verdict"
@@ -426,7 +415,7 @@ def _fall(group: pd.DataFrame) -> str:
     before, after = int((fell < asked).sum()), int((fell > asked).sum())
     if not before + after:
         return ""
-    p = two_sided(before, after)
+    p = sign_test(before, after)
     when = (
         "too few seeds to tell whether the fall or look-up comes first"
         if math.isnan(p)
@@ -464,7 +453,7 @@ def mixture(tables: dict[str, pd.DataFrame], setting: str = "fast-1") -> str:
     """A mixture within each answer, or either the one or the other by turns?  Asked where neither rules alone: a
     pooled share of the label from 1/4 to 3/4.
     """
-    table = middle(trained_runs(tables["ways_histogram"], setting)).set_index(RUN)
+    table = middle(trained(tables["ways_histogram"], setting)).set_index(RUN)
     kind = kinds(tables["ways"], setting).reindex(table.index)
     lines = []
     for name, group in table.groupby(kind):
