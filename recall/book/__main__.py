@@ -1,29 +1,34 @@
 """Execute chapters headless: python -m recall.book [CHAPTER ...] [-p NAME VALUE ...] [--out FOLDER]
 
-Each notebook runs with papermill into a scratch file and replaces the committed one only when it has run through.
+Each notebook runs with papermill into a scratch file and replaces the committed one only when it has run through.  With
+its own parameters it is stamped with what it was made of (`stamp`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import re
 import sys
 import tempfile
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import nbformat
 import papermill
 import yaml
 
+from recall.book.stamp import ROOT, stamp
 from recall.figures import WIDGET
 from recall.runs import write_atomically
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+WATCH = "--IPKernelApp.extra_extensions=recall.book.stamp"
 
 
 def chapters() -> list[Path]:
     """Notebooks of the book in reading order, from _toc.yml."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     names = (toc["root"], *(entry["file"] for entry in toc["chapters"]))
     return [ROOT / f"{name}.ipynb" for name in names if (ROOT / f"{name}.ipynb").exists()]
 
@@ -37,19 +42,34 @@ def execute(source: Path, target: Path, parameters: dict | None = None) -> None:
     for name in parameters or {}:
         if name not in known:
             raise ValueError(f"{name} must be a parameter of {source.name}: {', '.join(known) or 'it has none'}")
+    before = nbformat.read(source, 4)
     with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch) / "executed.ipynb"
-        papermill.execute_notebook(
-            str(source),
-            str(out),
-            parameters or {},
-            cwd=str(source.parent),
-            progress_bar=False,
-            log_output=False,
-            kernel_name="python3",
-        )
-        notebook = nbformat.read(out, 4)
-    write_atomically(target, (nbformat.writes(normalised(notebook)) + "\n").encode())
+        out, read = Path(scratch) / "executed.ipynb", Path(scratch) / "read.json"
+        with nullcontext() if parameters else watched(read):
+            papermill.execute_notebook(
+                str(source),
+                str(out),
+                parameters or {},
+                cwd=str(source.parent),
+                progress_bar=False,
+                log_output=False,
+                kernel_name="python3",
+                extra_arguments=[] if parameters else [WATCH],
+            )
+        notebook = normalised(nbformat.read(out, 4))
+        if not parameters:
+            notebook.metadata["recall"] = stamp(before, json.loads(read.read_text(encoding="utf-8")))
+    write_atomically(target, (nbformat.writes(notebook) + "\n").encode())
+
+
+@contextmanager
+def watched(read: Path):
+    """Kernels that are started meanwhile know that the book is being made, and where to write what they read."""
+    os.environ["RECALL_BOOK"] = str(read)
+    try:
+        yield
+    finally:
+        del os.environ["RECALL_BOOK"]
 
 
 def normalised(notebook):
