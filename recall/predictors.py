@@ -1,7 +1,7 @@
 """Reference predictors: what could be known, with the same call as the model.
 
-`predict(tokens[B, T, C]) -> [B, T, n]` reads nothing but the tokens (Kalman, which must be told the systems, is the
-one exception).  Row t predicts the observation of row t + 1; on rows before a label the answer is 0 and never scored.
+`predict(tokens[B, T, C]) -> [B, T, n]` reads nothing but the tokens.  Row t predicts the observation of row t + 1; on
+rows before a label the answer is 0 and never scored.
 
 Least squares in all of them:  U^ = S_yx S_xx^+  with  S_xx = sum x x',  S_yx = sum y x'  over the pairs (x, y) of
 successive states seen so far.  This equals  Y X^+,  the study's pseudoinverse predictor, and for a Haar-orthogonal U it
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recall.systems import stationary_covariance
-from recall.task import Batch, TaskConfig, check
+from recall.config import check
+from recall.task import TaskConfig
 
 MATCH = 1e-2  # squared distance below which a state is a candidate's next one; noiseless matches are at about 1e-9
 # squared distance by which one match is better than another: far above rounding, far below the distance of strangers
@@ -38,6 +38,29 @@ class Reading:
     open_row: Tensor
     observation: Tensor
 
+    @property
+    def row(self) -> Tensor:
+        """[T] numbers of the rows."""
+        return torch.arange(self.label.shape[1], device=self.label.device)
+
+    @property
+    def start(self) -> Tensor:
+        """[B, T] `open_row`, 0 before the first segment: an index that can be gathered at."""
+        return self.open_row.clamp(min=0)
+
+    @property
+    def before(self) -> Tensor:
+        """[B, T, n] the observation on the row before, 0 on the first."""
+        return torch.cat([torch.zeros_like(self.observation[:, :1]), self.observation[:, :-1]], 1)
+
+    def answered(self, answer: Tensor) -> Tensor:
+        """[B, T, n] the answer where one is asked for, 0 on the rows before a label."""
+        return answer * (self.opens | self.payload).unsqueeze(-1)
+
+    def seen_last(self, row: Tensor) -> Tensor:
+        """[B, T, n] on an observation that one, else the one at `row` [B, T]."""
+        return torch.where(self.payload.unsqueeze(-1), self.observation, at_rows(self.observation, row))
+
 
 def read(tokens: Tensor, config: TaskConfig) -> Reading:
     """Parse tokens laid out by recall.task; ValueError if the width is another task's."""
@@ -45,54 +68,54 @@ def read(tokens: Tensor, config: TaskConfig) -> Reading:
         raise ValueError(f"tokens must have {config.columns} columns, not {tokens.shape[-1]}")
     opening = tokens[..., 0 : 2 * config.labels : 2] > 0  # [B, T, L]
     opens = opening.any(-1)
-    open_row = _latest(opens)
+    open_row = latest_row(opens)
     label = opening.float().argmax(-1).gather(1, open_row.clamp(min=0)).where(open_row >= 0, -1)
     payload = tokens[..., 2 * config.labels + 1] > 0
     return Reading(label, opens, payload, open_row, tokens[..., -config.dimension :].double())
 
 
-def _latest(event: Tensor) -> Tensor:
+def latest_row(event: Tensor) -> Tensor:
     """[B, T] index of the latest row, this one included, where `event` holds; -1 before the first."""
     row = torch.arange(event.shape[1], device=event.device).expand_as(event)
     return row.where(event, -1).cummax(1).values
 
 
-def _rows(values: Tensor, index: Tensor) -> Tensor:
+def at_rows(values: Tensor, index: Tensor) -> Tensor:
     """values [B, T, ...] at row index [B, T], zero where the index is -1."""
     flat = values.flatten(2)
     picked = flat.gather(1, index.clamp(min=0).unsqueeze(-1).expand(*index.shape, flat.shape[2]))
     return (picked * (index >= 0).unsqueeze(-1)).reshape(*index.shape, *values.shape[2:])
 
 
-def _sums(reading: Reading, member: Tensor) -> tuple[Tensor, Tensor]:
+def running_sums(reading: Reading, member: Tensor) -> tuple[Tensor, Tensor]:
     """Running S_xx, S_yx [B, T, n, n] over the pairs of one system, whose observations are the rows `member` [B, T]."""
-    latest = _latest(member)
+    latest = latest_row(member)
     before = torch.cat([torch.full_like(latest[:, :1], -1), latest[:, :-1]], 1)
-    x = _rows(reading.observation, before) * member.unsqueeze(-1)
+    x = at_rows(reading.observation, before) * member.unsqueeze(-1)
     y = reading.observation
     return (x.unsqueeze(-1) * x.unsqueeze(-2)).cumsum(1), (y.unsqueeze(-1) * x.unsqueeze(-2)).cumsum(1)
 
 
-def _fit(s_xx: Tensor, s_yx: Tensor) -> Tensor:
+def fit(s_xx: Tensor, s_yx: Tensor) -> Tensor:
+    """[..., n, n] least-squares map S_yx S_xx^+."""
     return s_yx @ torch.linalg.pinv(s_xx, rtol=RTOL, hermitian=True)
 
 
-def _maps(reading: Reading) -> tuple[Tensor, dict[int, Tensor]]:
+def fitted_maps(reading: Reading) -> tuple[Tensor, dict[int, Tensor]]:
     """Fitted maps [B, T, n, n], at each observation row that of its own label's system so far; and, per label,
     [B, T] the latest row with an observation of it (-1 before)."""
-    U = torch.zeros(
-        *reading.observation.shape, reading.observation.shape[-1], dtype=torch.double, device=reading.label.device
-    )
-    latest = {}
+    x = reading.observation
+    U, latest = torch.zeros(*x.shape, x.shape[-1], dtype=x.dtype, device=x.device), {}
     for label in reading.label.unique().tolist():
         member = (reading.label == label) & reading.payload
-        s_xx, s_yx = _sums(reading, member)
-        U[member] = _fit(s_xx[member], s_yx[member])
-        latest[label] = _latest(member)
+        s_xx, s_yx = running_sums(reading, member)
+        U[member] = fit(s_xx[member], s_yx[member])
+        latest[label] = latest_row(member)
     return U, latest
 
 
-def _apply(U: Tensor, x: Tensor) -> Tensor:
+def times(U: Tensor, x: Tensor) -> Tensor:
+    """[..., n] each map [..., n, n] on its state [..., n]."""
     return (U @ x.unsqueeze(-1)).squeeze(-1)
 
 
@@ -119,13 +142,13 @@ class Pseudoinverse(Predictor):
     """Fits the map to the current segment alone, as if every segment began anew."""
 
     def _predict(self, reading):
-        s_xx, s_yx = _sums(reading, reading.payload)
+        s_xx, s_yx = running_sums(reading, reading.payload)
         # the pair that ends on a segment's first observation begins in the segment before: leave out what came up to it
-        first = (reading.open_row + 1).clamp(0, reading.label.shape[1] - 1)
-        inside = reading.payload & (torch.arange(reading.label.shape[1], device=first.device) > first)
+        first = (reading.open_row + 1).clamp(0, len(reading.row) - 1)
+        inside = reading.payload & (reading.row > first)
         U = torch.zeros_like(s_xx)
-        U[inside] = _fit((s_xx - _rows(s_xx, first))[inside], (s_yx - _rows(s_yx, first))[inside])
-        return _apply(U, reading.observation)
+        U[inside] = fit((s_xx - at_rows(s_xx, first))[inside], (s_yx - at_rows(s_yx, first))[inside])
+        return times(U, reading.observation)
 
 
 class Recall(Predictor):
@@ -135,12 +158,12 @@ class Recall(Predictor):
     """
 
     def _predict(self, reading):
-        U, latest = _maps(reading)
+        U, latest = fitted_maps(reading)
         own = torch.full_like(reading.label, -1)
         for label, row in latest.items():
             own = torch.where(reading.label == label, row, own)
         own = own.where(reading.opens | reading.payload, -1)
-        return _apply(_rows(U, own), _rows(reading.observation, own))
+        return times(at_rows(U, own), at_rows(reading.observation, own))
 
 
 class LabelBlind(Predictor):
@@ -154,15 +177,13 @@ class LabelBlind(Predictor):
         self.shrunken = shrunken
 
     def _predict(self, reading):
-        U, latest = _maps(reading)
+        U, latest = fitted_maps(reading)
         total = torch.zeros_like(reading.observation)
         count = torch.zeros_like(reading.observation[..., :1])
         for row in latest.values():
-            last = torch.where(reading.payload.unsqueeze(-1), reading.observation, _rows(reading.observation, row))
-            total += _apply(_rows(U, row), last)
+            total += times(at_rows(U, row), reading.seen_last(row))
             count += (row >= 0).unsqueeze(-1)
-        active = (reading.opens | reading.payload).unsqueeze(-1)
-        return total / (count + self.shrunken).clamp(min=1) * active
+        return reading.answered(total / (count + self.shrunken).clamp(min=1))
 
 
 class Match(Predictor):
@@ -175,22 +196,22 @@ class Match(Predictor):
     before, never at the query."""
 
     def _predict(self, reading):
-        U, latest = _maps(reading)
+        U, latest = fitted_maps(reading)
         blind, fresh = LabelBlind(self.config)._predict(reading), Pseudoinverse(self.config)._predict(reading)
-        start, payload = reading.open_row.clamp(min=0), reading.payload.unsqueeze(-1)
-        first = reading.payload & (torch.arange(start.shape[1], device=start.device) == start + 1)
-        before = torch.cat([torch.zeros_like(blind[:, :1]), reading.observation[:, :-1]], 1)
+        start, before = reading.start, reading.before
+        first = (reading.payload & (reading.row == start + 1)).unsqueeze(-1)
         total, weights = torch.zeros_like(blind), torch.zeros_like(blind[..., :1])
         for row in latest.values():
             then = row.gather(1, start)  # latest observation of this candidate when the segment opened
-            map_then = _rows(U, then)
-            x = torch.where(first.unsqueeze(-1), _rows(reading.observation, then), before)
-            error = ((_apply(map_then, x) - reading.observation).square().sum(-1) * reading.payload).cumsum(1)
+            map_then = at_rows(U, then)
+            x = torch.where(first, at_rows(reading.observation, then), before)
+            error = ((times(map_then, x) - reading.observation).square().sum(-1) * reading.payload).cumsum(1)
             error = error - error.gather(1, start)  # of this segment
             weight = (torch.exp(-error / (2 * TOLERANCE)) * ((error < MATCH) & (then >= 0))).unsqueeze(-1)
-            total, weights = total + weight * _apply(map_then, reading.observation), weights + weight
+            total, weights = total + weight * times(map_then, reading.observation), weights + weight
         known = weights > 0
-        answer = torch.where(known, total / weights.where(known, torch.ones_like(weights)), fresh) * payload
+        answer = torch.where(known, total / weights.where(known, torch.ones_like(weights)), fresh)
+        answer = answer * reading.payload.unsqueeze(-1)
         return torch.where(reading.opens.unsqueeze(-1), blind, answer)
 
 
@@ -202,15 +223,13 @@ class Named(Predictor):
     and maps determined by the haystack this is ideal recall."""
 
     def _predict(self, reading):
-        U, latest = _maps(reading)
+        U, latest = fitted_maps(reading)
         answer = Pseudoinverse(self.config)._predict(reading)
-        start = reading.open_row.clamp(min=0)
         for label, row in latest.items():
-            then = row.gather(1, start)  # latest observation under this label when the segment opened
-            x = torch.where(reading.payload.unsqueeze(-1), reading.observation, _rows(reading.observation, then))
-            known = (reading.label == label) & (then >= 0)
-            answer = torch.where(known.unsqueeze(-1), _apply(_rows(U, then), x), answer)
-        return answer * (reading.opens | reading.payload).unsqueeze(-1)
+            then = row.gather(1, reading.start)  # latest observation under this label when the segment opened
+            known = ((reading.label == label) & (then >= 0)).unsqueeze(-1)
+            answer = torch.where(known, times(at_rows(U, then), reading.seen_last(then)), answer)
+        return reading.answered(answer)
 
 
 class Pool(Predictor):
@@ -226,28 +245,17 @@ class Pool(Predictor):
         self.memory = memory
 
     def _predict(self, reading):
-        inside = reading.payload & (
-            torch.arange(reading.label.shape[1], device=reading.label.device) > reading.open_row + 1
-        )
-        latest = _latest(reading.payload)
-        before = torch.cat([torch.zeros_like(reading.observation[:, :1]), reading.observation[:, :-1]], 1)
-        s_xx, s_yx = torch.zeros(
-            2, *before.shape[:1], before.shape[2], before.shape[2], dtype=before.dtype, device=before.device
-        )
-        answer = torch.zeros_like(before)
-        for t in range(before.shape[1]):  # a recursion, since weights of long ago would overflow a running sum
-            x, y, on = before[:, t], reading.observation[:, t], inside[:, t, None, None]
-            kept = torch.where(
-                reading.payload[:, t, None, None],
-                torch.as_tensor(self.memory, dtype=before.dtype),
-                torch.ones_like(on, dtype=before.dtype),
-            )
-            s_xx, s_yx = (
-                kept * s_xx + on * x.unsqueeze(-1) * x.unsqueeze(-2),
-                kept * s_yx + on * y.unsqueeze(-1) * x.unsqueeze(-2),
-            )
-            answer[:, t] = _apply(_fit(s_xx, s_yx), _rows(reading.observation, latest[:, t : t + 1])[:, 0])
-        return answer * (reading.opens | reading.payload).unsqueeze(-1)
+        inside = reading.payload & (reading.row > reading.open_row + 1)
+        last = at_rows(reading.observation, latest_row(reading.payload))
+        before, answer, (B, T, n) = reading.before, torch.zeros_like(last), last.shape
+        kept = torch.where(reading.payload, last.new_tensor(self.memory), last.new_tensor(1.0))[..., None, None]
+        s_xx, s_yx = last.new_zeros(2, B, n, n)
+        for t in range(T):  # a recursion, since weights of long ago would overflow a running sum
+            x = inside[:, t, None, None] * before[:, t].unsqueeze(-2)  # [B, 1, n]
+            s_xx = kept[:, t] * s_xx + before[:, t].unsqueeze(-1) * x
+            s_yx = kept[:, t] * s_yx + reading.observation[:, t].unsqueeze(-1) * x
+            answer[:, t] = times(fit(s_xx, s_yx), last[:, t])
+        return reading.answered(answer)
 
 
 class CarryOn(Predictor):
@@ -256,56 +264,10 @@ class CarryOn(Predictor):
     """
 
     def _predict(self, reading):
-        U, _ = _maps(reading)
-        start = reading.open_row.clamp(min=0)
-        then = _latest(reading.payload).gather(1, start)  # the last state of the segment before
-        x = torch.where(reading.payload.unsqueeze(-1), reading.observation, _rows(reading.observation, then))
-        answer = torch.where(
-            (then >= 0).unsqueeze(-1), _apply(_rows(U, then), x), Pseudoinverse(self.config)._predict(reading)
-        )
-        return answer * (reading.opens | reading.payload).unsqueeze(-1)
-
-
-class Kalman:
-    """The exact filter for a noisy, partly observed family, told the true systems of `batch` and its label bindings.
-
-    `batch` is the unedited one, in which a label means one system; `predict` may then be given edited tokens.
-
-    One time-varying filter per label, started from the stationary law; a resumed system's filter goes on where it
-    stopped, so on an open label it already predicts the next observation.
-    """
-
-    def __init__(self, config: TaskConfig, batch: Batch):
-        if batch.systems is None or batch.systems.C is None:
-            raise ValueError(f"family must be gaussian for the Kalman filter, not {config.family!r}")
-        self.config, self.batch = config, batch
-
-    def predict(self, tokens: Tensor) -> Tensor:
-        """[B, T, C] -> [B, T, n]; B must be the batch's."""
-        reading, B = read(tokens, self.config), len(tokens)
-        segments, lti = self.batch.segments, self.batch.systems
-        used = segments.length >= 0
-        system = torch.zeros(B, self.config.labels, dtype=torch.long, device=tokens.device)
-        system.scatter_(
-            1, segments.label.where(used, segments.label[:, :1]), segments.system.where(used, segments.system[:, :1])
-        )  # [B, L]
-        A, C = lti.A.double()[system], lti.C.double()[system]
-        Q = lti.state_noise**2 * torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
-        R = torch.diag_embed(lti.observation_noise.double()[system][..., None].expand(*system.shape, C.shape[-2]) ** 2)
-        P = stationary_covariance(lti.A.double(), lti.state_noise)[system]
-        x = torch.zeros(*system.shape, A.shape[-1], 1, dtype=A.dtype, device=A.device)
-        answer, b = torch.zeros_like(reading.observation), torch.arange(B, device=tokens.device)
-        for t in range(tokens.shape[1]):
-            label = reading.label[:, t].clamp(min=0)
-            a, c, p, s = A[b, label], C[b, label], P[b, label], x[b, label]
-            gain = p @ c.mT @ torch.linalg.inv(c @ p @ c.mT + R[b, label])
-            updated = a @ (s + gain @ (reading.observation[:, t, :, None] - c @ s))
-            spread = a @ (p - gain @ c @ p) @ a.mT + Q
-            on = reading.payload[:, t, None, None]
-            x[b, label], P[b, label] = torch.where(on, updated, s), torch.where(on, spread, p)
-            active = (reading.opens | reading.payload)[:, t, None]
-            answer[:, t] = (c @ x[b, label]).squeeze(-1) * active
-        return answer.to(tokens.dtype)
+        U, _ = fitted_maps(reading)
+        then = latest_row(reading.payload).gather(1, reading.start)  # the last state of the segment before
+        carried, fresh = times(at_rows(U, then), reading.seen_last(then)), Pseudoinverse(self.config)._predict(reading)
+        return reading.answered(torch.where((then >= 0).unsqueeze(-1), carried, fresh))
 
 
 REFERENCES = {

@@ -23,24 +23,19 @@ Columns of a token row, C = 2 * labels + 2 + n:
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from recall import systems
+from recall.config import check, later, require
 from recall.systems import Systems
 
 LABEL_VALUE = 2**0.5  # a label row then has about the squared norm of a payload row, 1 + E|x|^2 = 2 (facts 1.3)
 ZIPF_EXPONENT = 1.5  # of the number of systems per trace in the study (facts 1.2)
 CUTS_PER_SYSTEM, MAX_CUTS = 2.0, 125  # Poisson(2m) cuts, at most 125 (facts 1.2)
 STREAMS = ("init", "train", "evaluation", "library")  # each purpose draws from its own
-
-
-def later(default):
-    """A field that was added after runs had been committed: left out of the JSON while at its default, which is what
-    those runs did, so that their names (a hash of the JSON) stay valid."""
-    return field(default=default, metadata={"later": True})
 
 
 @dataclass(frozen=True)
@@ -66,10 +61,16 @@ class TaskConfig:
 
     What makes the cues of training traces less certain; the prompts of an evaluation never have any of it:
 
-        min_systems    fewest systems in a compact trace (1).  At max_systems every system is as likely as the others to be resumed
-        repeats        False: no system is on twice in a row, where a trace has more than one; the next is uniform among the others
-        label_error    chance that a segment is labelled by a label drawn from all, whichever system is on (open and close alike)
-        state_noise    s: x' = sqrt(1 - s^2) U x + s w with w ~ N(0, I/n), which keeps the law of every state; for `haar` only
+        min_systems    fewest systems in a compact trace (1); at max_systems each is as likely as the others to be
+                       resumed
+        repeats        False: no system is on twice in a row, where a trace has more than one; the next is uniform
+                       among the others
+        label_error    chance that a segment is labelled by a label drawn from all, whichever system is on (open and
+                       close alike)
+        state_noise    s: x' = sqrt(1 - s^2) U x + s w with w ~ N(0, I/n), which keeps the law of every state; for
+                       `haar` only
+
+    Raises ValueError, in one line, for a value out of its range.
     """
 
     family: str = "haar"
@@ -81,71 +82,44 @@ class TaskConfig:
     min_payload: int = 3
     max_payload: int = 10
     library: int | None = None
+    # since runs were committed: a new field goes here and is declared as recall.config says
     min_systems: int = later(1)
     repeats: bool = later(True)
     label_error: float = later(0.0)
     state_noise: float = later(0.0)
 
     def __post_init__(self):
-        check("family", self.family in systems.FAMILIES, f"one of {', '.join(systems.FAMILIES)}", self.family)
-        check("generator", self.generator in ("study", "compact"), "study or compact", self.generator)
-        check("dimension", 1 <= self.dimension <= 64, "1 to 64", self.dimension)
-        check("labels", 1 <= self.labels <= 256, "1 to 256", self.labels)
-        check("max_systems", 1 <= self.max_systems <= self.labels, f"1 to labels ({self.labels})", self.max_systems)
-        check("trace_length", 3 <= self.trace_length <= 4096, "3 to 4096", self.trace_length)
-        check(
-            "min_payload",
-            1 <= self.min_payload <= self.max_payload,
-            f"1 to max_payload ({self.max_payload})",
-            self.min_payload,
+        most, longest = self.max_systems, self.trace_length - 2
+        compact, fresh_haar = self.generator == "compact", self.family == "haar" and self.library is None
+        require(
+            self,
+            family=(self.family in systems.FAMILIES, f"one of {', '.join(systems.FAMILIES)}"),
+            generator=(self.generator in ("study", "compact"), "study or compact"),
+            dimension=(1 <= self.dimension <= 64, "1 to 64"),
+            labels=(1 <= self.labels <= 256, "1 to 256"),
+            max_systems=(1 <= most <= self.labels, f"1 to labels ({self.labels})"),
+            trace_length=(3 <= self.trace_length <= 4096, "3 to 4096"),
+            min_payload=(1 <= self.min_payload <= self.max_payload, f"1 to max_payload ({self.max_payload})"),
+            max_payload=(
+                not compact or self.max_payload <= longest,
+                f"at most trace_length - 2 ({longest}): a segment has two label rows",
+            ),
+            library=(self.library is None or self.library >= most, f"none or at least max_systems ({most})"),
+            min_systems=(1 <= self.min_systems <= most, f"1 to max_systems ({most})"),
+            label_error=(0 <= self.label_error <= 1, "0 to 1"),
+            state_noise=(0 <= self.state_noise < 1, "0 to below 1"),
         )
-        check(
-            "max_payload",
-            self.generator == "study" or self.max_payload + 2 <= self.trace_length,
-            f"at most trace_length - 2 ({self.trace_length - 2}): a segment has two label rows",
-            self.max_payload,
-        )
-        check(
-            "library",
-            self.library is None or self.library >= self.max_systems,
-            f"none or at least max_systems ({self.max_systems})",
-            self.library,
-        )
-        check(
-            "min_systems",
-            1 <= self.min_systems <= self.max_systems,
-            f"1 to max_systems ({self.max_systems})",
-            self.min_systems,
-        )
-        check(
-            "min_systems",
-            self.generator == "compact" or self.min_systems == 1,
-            "1 for the study's generator",
-            self.min_systems,
-        )
-        check("label_error", 0 <= self.label_error <= 1, "0 to 1", self.label_error)
-        check("state_noise", 0 <= self.state_noise < 1, "0 to below 1", self.state_noise)
-        check(
-            "state_noise",
-            self.state_noise == 0 or (self.family == "haar" and self.library is None),
-            "0 but for fresh systems of the haar family",
-            self.state_noise,
+        require(
+            self,
+            min_systems=(compact or self.min_systems == 1, "1 for the study's generator"),
+            state_noise=(fresh_haar or self.state_noise == 0, "0 but for fresh systems of the haar family"),
         )
 
     @classmethod
     def study(cls, **changes) -> TaskConfig:
         """The study's task: 25 labels, 251 rows, a frozen library of 40,000 systems (facts 1.1-1.2)."""
-        return cls(
-            **{
-                "dimension": 5,
-                "labels": 25,
-                "max_systems": 25,
-                "trace_length": 250,
-                "generator": "study",
-                "library": 40_000,
-                **changes,
-            }
-        )
+        own = dict(dimension=5, labels=25, max_systems=25, trace_length=250, generator="study", library=40_000)
+        return cls(**own | changes)
 
     @classmethod
     def compact(cls, dimension: int = 5, labels: int = 4, **changes) -> TaskConfig:
@@ -154,27 +128,13 @@ class TaskConfig:
         check("labels", 1 <= labels <= 256, "1 to 256", labels)
         mean_segment = (dimension + 8) / 2 + 2
         rows = max(16 * round((2 * labels + 3) * mean_segment / 16), dimension + 7)
-        return cls(
-            **{
-                "dimension": dimension,
-                "labels": labels,
-                "max_systems": labels,
-                "trace_length": rows,
-                "max_payload": dimension + 5,
-                **changes,
-            }
-        )
+        own = dict(dimension=dimension, labels=labels, max_systems=labels, trace_length=rows, max_payload=dimension + 5)
+        return cls(**own | changes)
 
     @property
     def columns(self) -> int:
         """C, the width of a token row."""
         return 2 * self.labels + 2 + self.dimension
-
-
-def check(field: str, ok: bool, allowed: str, value) -> None:
-    """Raise the one-line ValueError for a bad value: the field, what it may be, what it was."""
-    if not ok:
-        raise ValueError(f"{field} must be {allowed}, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -223,9 +183,8 @@ class Batch:
     def to(self, device) -> Batch:
         """The same traces on another device; their systems, which no training step reads, stay where they are."""
         segments = Segments(**{name: value.to(device) for name, value in vars(self.segments).items()})
-        return replace(
-            self, tokens=self.tokens.to(device), segments=segments, observations=self.observations.to(device)
-        )
+        tokens, observations = self.tokens.to(device), self.observations.to(device)
+        return replace(self, tokens=tokens, segments=segments, observations=observations)
 
 
 def lay_out(segments: Segments, observations: Tensor, labels: int, rows: int) -> Tensor:
@@ -243,9 +202,8 @@ def lay_out(segments: Segments, observations: Tensor, labels: int, rows: int) ->
     time = (segments.first.gather(1, s) + at - 1).clamp(0, observations.shape[1] - 1)
 
     tokens = torch.zeros(B, rows, 2 * labels + 2 + n, device=at.device, dtype=observations.dtype)
-    tokens.scatter_(
-        2, (2 * label + close).unsqueeze(-1), ((opens | close) * LABEL_VALUE).to(tokens.dtype).unsqueeze(-1)
-    )
+    shown = ((opens | close) * LABEL_VALUE).to(tokens.dtype)
+    tokens.scatter_(2, (2 * label + close).unsqueeze(-1), shown.unsqueeze(-1))
     tokens[:, 0, 2 * labels] = LABEL_VALUE
     tokens[..., 2 * labels + 1] = payload.to(tokens.dtype)
     tokens[..., -n:] = observations[segments.system.gather(1, s), time] * payload.unsqueeze(-1)
@@ -253,9 +211,7 @@ def lay_out(segments: Segments, observations: Tensor, labels: int, rows: int) ->
 
 
 def _whereabouts(segments: Segments, rows: int) -> tuple[Tensor, Tensor]:
-    """[B, rows] the segment of each row, and how far behind that segment's open label it stands; -1 for the start
-    row.
-    """
+    """[B, rows] the segment of each row, and how far behind its open label it stands; -1 for the start row."""
     row = torch.arange(rows, device=segments.start.device).expand(len(segments.start), rows)
     s = torch.searchsorted(segments.start.contiguous(), row.contiguous(), right=True) - 1
     return s.clamp(min=0), torch.where(s < 0, -1, row - segments.start.gather(1, s.clamp(min=0)))
@@ -303,36 +259,29 @@ class Task:
         The evaluation split never meets a library: its systems are always fresh, hence held out.
         """
         check("split", split in ("train", "evaluation"), "train or evaluation", split)
-        config, generator = self.config, stream(split, self.seed, step, device=self.device)
+        config, generator, device = self.config, stream(split, self.seed, step, device=self.device), self.device
+        draw = lambda *shape: torch.rand(*shape, generator=generator, device=device)
         counts = _system_counts(config, batch_size, generator)  # [B] systems per trace
         cuts = _study_segments if config.generator == "study" else _compact_segments
         start, length = cuts(config, counts, generator)  # [B, S] each
-        slot = (torch.rand(length.shape, generator=generator, device=self.device) * counts[:, None]).long()
+        slot = (draw(*length.shape) * counts[:, None]).long()
         if not config.repeats:
             slot = _without_repeats(slot, length, counts, generator)
-        offset = counts.cumsum(0) - counts
-        names = torch.rand(batch_size, config.labels, generator=generator, device=self.device).argsort(1)
-        system = offset[:, None] + slot
-        label = names.gather(1, slot)
+        system = (counts.cumsum(0) - counts)[:, None] + slot
+        label = draw(batch_size, config.labels).argsort(1).gather(1, slot)
         if config.label_error:
-            wrong = torch.rand(label.shape, generator=generator, device=self.device) < config.label_error
-            label = torch.where(
-                wrong, torch.randint(config.labels, label.shape, generator=generator, device=self.device), label
-            )
+            wrong = draw(*label.shape) < config.label_error
+            other = torch.randint(config.labels, label.shape, generator=generator, device=device)
+            label = torch.where(wrong, other, label)
         segments = Segments(system, label, start + 1, length, resume_times(system, length))
-        drawn, observations = self._trajectories(int(counts.sum()), segments, split, generator)
         if self.library is not None and split == "train":
-            observations = observations[_distinct(len(self.library), counts, generator)]
-        return Batch(
-            lay_out(segments, observations, config.labels, config.trace_length + 1), segments, observations, drawn
-        )
-
-    def _trajectories(self, count, segments, split, generator):
-        if self.library is not None and split == "train":
-            return None, self.library
-        steps = min(int((segments.first + segments.length).max()), self.config.trace_length)
-        drawn = systems.draw(self.config.family, count, self.config.dimension, generator)
-        return drawn, systems.rollout(drawn, max(steps, 1), generator, self.config.state_noise)
+            drawn, observations = None, self.library[_distinct(len(self.library), counts, generator)]
+        else:
+            steps = min(int((segments.first + segments.length).max()), config.trace_length)
+            drawn = systems.draw(config.family, int(counts.sum()), config.dimension, generator)
+            observations = systems.rollout(drawn, max(steps, 1), generator, config.state_noise)
+        tokens = lay_out(segments, observations, config.labels, config.trace_length + 1)
+        return Batch(tokens, segments, observations, drawn)
 
 
 def _system_counts(config, batch_size, generator):
@@ -357,18 +306,17 @@ def _study_segments(config, counts, generator):
 
 def _compact_segments(config, counts, generator):
     T, device = config.trace_length, generator.device
-    most = -(-T // (config.min_payload + 2))
-    length = torch.randint(
-        config.min_payload, config.max_payload + 1, (len(counts), most), generator=generator, device=device
-    )
+    shape = len(counts), -(-T // (config.min_payload + 2))
+    length = torch.randint(config.min_payload, config.max_payload + 1, shape, generator=generator, device=device)
     start = (length + 2).cumsum(1) - (length + 2)
     length = torch.where(start < T, length, -2)
     return start.clamp(max=T), length
 
 
 def _without_repeats(slot, length, counts, generator):
-    """[B, S] the same draw, but that a segment whose system was on just before takes one of the others.  Segments
-    with nothing to show do not count.
+    """[B, S] the same draw, but that a segment whose system was on just before takes one of the others.
+
+    Segments with nothing to show do not count.
     """
     other = 1 + (torch.rand(slot.shape, generator=generator, device=slot.device) * (counts - 1)[:, None]).long()
     slot, before = slot.clone(), torch.full_like(slot[:, 0], -1)
@@ -399,8 +347,10 @@ def edit(batch: Batch, config: TaskConfig, **columns: Tensor) -> Batch:
 
 
 def statistics(batch: Batch) -> dict[str, float]:
-    """Means per trace: payload segments, distinct systems shown, resumptions, payload rows, and segments with no
-    payload (`empty`: an open and a close label, `lone close`), counted as in facts section 1.2.
+    """Means per trace of what facts section 1.2 counts.
+
+    Payload segments, distinct systems shown, resumptions, payload rows, and segments with no payload (`empty`: an open
+    and a close label; `lone close`).
     """
     s = batch.segments
     shown = s.length > 0
@@ -419,9 +369,8 @@ def symbols(batch: Batch, trace: int = 0) -> str:
     """One trace as text, `start (2 a0 a1 a2 )2 (0 b0 …`: systems get letters in the order they appear."""
     rows, letters = ["start"], {}
     s, end = batch.segments, batch.tokens.shape[1]
-    for system, label, length, first in zip(
-        *(column[trace].tolist() for column in (s.system, s.label, s.length, s.first))
-    ):
+    columns = (column[trace].tolist() for column in (s.system, s.label, s.length, s.first))
+    for system, label, length, first in zip(*columns):
         if length < -1 or len(rows) >= end:
             continue
         letter = letters.setdefault(system, chr(ord("a") + len(letters)))

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recall.predictors import RTOL, Predictor, Reading, _latest, _rows, _sums, read
+from recall.predictors import RTOL, Predictor, Reading, at_rows, latest_row, read, running_sums
 from recall.task import TaskConfig, check
 
 EXACT = 1e-3  # state noise that stands for none: far above rounding, far below what strangers differ by
@@ -76,21 +76,22 @@ def gather(tokens: Tensor, config: TaskConfig, noise: float = EXACT) -> Evidence
     # rows that end a pair inside their segment
     within = reading.payload & (torch.arange(start.shape[1], device=start.device) > start + 1)
     first = reading.payload & ~within
-    s_xx, s_yx = _sums(reading, reading.payload)
+    s_xx, s_yx = running_sums(reading, reading.payload)
     opening = (start + 1).clamp(max=start.shape[1] - 1)
     segment = [
-        torch.where(reading.payload[..., None, None], s - _rows(s, opening), torch.zeros_like(s)) for s in (s_xx, s_yx)
+        torch.where(reading.payload[..., None, None], s - at_rows(s, opening), torch.zeros_like(s))
+        for s in (s_xx, s_yx)
     ]
     before = torch.cat([torch.zeros_like(reading.observation[:, :1]), reading.observation[:, :-1]], 1)
     seen, answer, unmoved = [], [], []
     for label in range(L + 1):
         if label < L:
             member = (reading.label == label) & reading.payload
-            latest = _latest(member).gather(1, start)  # what was known of it when the segment opened
-            last = _rows(reading.observation, latest)
+            latest = latest_row(member).gather(1, start)  # what was known of it when the segment opened
+            last = at_rows(reading.observation, latest)
             # the segment's first state
-            bridge = _rows(reading.observation, opening.where(reading.payload, torch.full_like(opening, -1)))
-            known = [_rows(s, latest) for s in _sums(reading, member)]
+            bridge = at_rows(reading.observation, opening.where(reading.payload, torch.full_like(opening, -1)))
+            known = [at_rows(s, latest) for s in running_sums(reading, member)]
             joined = [
                 known[0] + segment[0] + _outer(last, last) * reading.payload[..., None, None],
                 known[1] + segment[1] + _outer(bridge, last),
@@ -178,14 +179,14 @@ def _prior(reading: Reading, config: TaskConfig) -> tuple[Tensor, Tensor]:
     L = config.labels
     opened = torch.nn.functional.one_hot(reading.label.clamp(min=0), L).bool() & reading.opens.unsqueeze(-1)
     before = torch.cat([torch.zeros_like(opened[:, :1]), opened[:, :-1]], 1).cumsum(1) > 0  # opened on an earlier row
-    used = _rows(before.double(), reading.open_row).bool()  # before this segment's open label
+    used = at_rows(before.double(), reading.open_row).bool()  # before this segment's open label
     m = torch.arange(1, config.max_systems + 1, device=used.device).double()
     u = before.sum(-1, keepdim=True)  # [B, T, 1] systems seen before the row
     old = before.gather(2, reading.label.clamp(min=0).unsqueeze(-1))
     step = torch.where(old, (1 / m).log(), ((m - u).clamp(min=0) / m).log())
     step = torch.where(reading.opens.unsqueeze(-1), step, torch.zeros_like(step))
     history = torch.cat([torch.zeros_like(step[:, :1]), step[:, :-1].cumsum(1)], 1)  # of the segments before the row
-    history = _rows(history.exp(), reading.open_row)  # before this segment; [B, T, M]
+    history = at_rows(history.exp(), reading.open_row)  # before this segment; [B, T, M]
     share = history / history.sum(-1, keepdim=True).clamp(min=1e-300)
     u = used.sum(-1, keepdim=True)
     seen = (share / m).sum(-1, keepdim=True) * used
