@@ -10,13 +10,13 @@ from scipy import stats as scipy_stats
 from recall import stats
 from recall.evaluation import THRESHOLD
 from recall.measures import LABEL_LED, OBSERVATION_LED
-from recall.studies.which_way.cues import BASE, GROUPS, KINDS, NORMS, _once, doses
+from recall.studies.which_way.cues import BASE, GROUPS, KINDS, NORMS, once, doses
 
 TRAINED = {"haar": "trained on norms of all lengths", "equal": "trained on equal norms"}
 PROMPTED = {"haar": "prompts of all lengths", "equal": "prompts of equal norms"}
 
 
-def tests_shown(tests: list[dict]) -> pd.DataFrame:
+def tests_shown(tests: pd.DataFrame) -> pd.DataFrame:
     """`misdirected_norms` for a page."""
     digits = lambda value, sign="": "–" if math.isnan(value) else f"{value:{sign}.2f}"
     return pd.DataFrame(
@@ -31,7 +31,7 @@ def tests_shown(tests: list[dict]) -> pd.DataFrame:
                 else f"{row['estimate']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})",
                 "outcome": row["outcome"],
             }
-            for row in tests
+            for row in tests.to_dict("records")
         ]
     )
 
@@ -274,7 +274,7 @@ def overheard(table: pd.DataFrame, systems: int = 2) -> str:
 def led_shown(table: pd.DataFrame) -> pd.DataFrame:
     """`led` for a page, a row per training; BASE once."""
     rows = []
-    for _, group in _once(table).sort_values("order").groupby(["training"], sort=False):
+    for _, group in once(table).sort_values("order").groupby(["training"], sort=False):
         sure = group[group.knows]
         rows.append(
             {
@@ -293,7 +293,7 @@ def decided(table: pd.DataFrame, least: int = 2) -> str:
     """What goes with a name that takes over, in words; exploratory.  table: `led`.  least: models of a training that
     look labels up, to speak of it.
     """
-    runs_ = _once(table)
+    runs_ = once(table)
     sure = runs_[runs_.knows]
     if sure.empty:
         return "No run shown here looks labels up."

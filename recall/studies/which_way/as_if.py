@@ -4,13 +4,16 @@ model beats Bayes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import pandas as pd
-import torch
+from torch import Tensor
 
 from recall import stats
 from recall.interventions import apply, named_segment
 from recall.measures import CELL, cell_of, kind
-from recall.needle import needle_prompts
+from recall.needle import Prompts, needle_prompts
 from recall.predictors import CarryOn, Match, Named, Pool
 from recall.runs import Run
 from recall.settings import from_json
@@ -26,37 +29,50 @@ COURSE, HALFWAY = "label's own course", "halfway"
 FITTED, DEAF = "Bayes, fitted", "Bayes, deaf to labels"
 SIMPLEST = (*RULES, COURSE, HALFWAY, DEAF, FITTED)  # of rules that answer alike the first is named
 CONDITIONS = ("plain", "misdirected", "unseen-label")
+LAST_K = 3
 FIT, SHOWN = 11, 12  # seeds of the prompts that Bayes is fitted on and of those that distances are taken on
 FRESH = 9_000  # seed of the fresh traces; no run has it
 
 
-def _answers(task: TaskConfig, systems: int, haystacks: int, traces: int, seed: int):
-    """Per condition: prompts, the rules' answers and Bayes's by (label error, noise), all [B, 3, n] for k = 1, 2, 3.
+@dataclass(frozen=True)
+class Answers:
+    """On the prompts of one condition: the answers [B, LAST_K, n] of every rule, and of Bayes by (label error,
+    noise).
+    """
 
-    Bayes here keeps the maps as they were when the segment opened, which a haystack determines: states that
-    contradict a hypothesis weigh it down, but would wreck a map fitted to them, where its directions are ill
-    determined."""
+    condition: str
+    prompts: Prompts
+    rules: dict[str, Tensor]
+    bayes: dict[tuple[float, float], Tensor]
+
+
+def of_query(predictions: Tensor, prompts: Prompts) -> Tensor:
+    """[B, LAST_K, n] the predictions for k = 1..LAST_K after the query."""
+    return predictions[:, prompts.query_row : prompts.query_row + LAST_K]
+
+
+def answers(task: TaskConfig, systems: int, haystacks: int, traces: int, seed: int) -> Iterator[Answers]:
+    """By condition.  Bayes here keeps the maps as they were when the segment opened, which a haystack determines:
+    states that contradict a hypothesis weigh it down, but would wreck a map fitted to them, where its directions are
+    ill determined.
+    """
     for condition in CONDITIONS:
         prompts = apply(condition, needle_prompts(task, systems, haystacks=haystacks, traces=traces, seed=seed), task)
-        rows = slice(prompts.query_row, prompts.query_row + 3)
-        rules = {name: make(task).predict(prompts.inputs)[:, rows] for name, make in RULES.items()}
-        named = (
-            prompts.segments.system[:, named_segment(prompts)]
-            if condition == "misdirected"
-            else prompts.segments.system[:, -1]
-        )
-        resumed = int(prompts.segments.first[0, -1])
+        rules = {name: of_query(make(task).predict(prompts.inputs), prompts) for name, make in RULES.items()}
         if condition != "unseen-label":  # a label that nothing in the prompt has names no system
-            rules[COURSE] = prompts.observations[named, resumed : resumed + 3]
+            named = prompts.segments.system[:, named_segment(prompts) if condition == "misdirected" else -1]
+            resumed = int(prompts.segments.first[0, -1])
+            rules[COURSE] = prompts.observations[named, resumed : resumed + LAST_K]
         rules[HALFWAY] = (rules["by label"] + rules["by state"]) / 2
         bayes = {}
         for noise in NOISES:
             evidence = gather(prompts.inputs, task, noise)
-            take = lambda weights: (weights.unsqueeze(-1) * evidence.unmoved).sum(-2)[:, rows].float()
-            bayes |= {(error, noise): take(weigh(evidence, error)) for error in ERRORS}
-            if noise == EXACT:
-                rules[DEAF] = take(weigh(evidence, labels=False))
-        yield condition, prompts, rows, rules, bayes
+            weights = {error: weigh(evidence, error) for error in ERRORS}
+            weights[DEAF] = weigh(evidence, labels=False)
+            for error, weight in weights.items():
+                bayes[error, noise] = of_query((weight.unsqueeze(-1) * evidence.unmoved).sum(-2), prompts).float()
+        rules[DEAF] = bayes[DEAF, EXACT]
+        yield Answers(condition, prompts, rules, {key: each for key, each in bayes.items() if key[0] != DEAF})
 
 
 def distances(runs: list[Run], systems: int = 2, haystacks: int = 16, traces: int = 8) -> pd.DataFrame:
@@ -65,36 +81,42 @@ def distances(runs: list[Run], systems: int = 2, haystacks: int = 16, traces: in
     Columns of a cell (`measures.CELL`), kind (`measures.kind`), label_error and noise (of the fitted Bayes: the pair
     of ERRORS x NOISES nearest to the model over all conditions and k, on prompts of another seed), condition, k,
     rule, distance.  Prompts have norms of all lengths."""
-    rows, cache = [], {}
+    rows, known = [], {}
     for run in runs:
         task = TaskConfig.compact(run.config["task"]["dimension"], run.config["task"]["labels"])
-        if task not in cache:
-            cache[task] = [list(_answers(task, systems, haystacks, traces, seed)) for seed in (FIT, SHOWN)]
-        fit, shown = cache[task]
+        if task not in known:
+            known[task] = [list(answers(task, systems, haystacks, traces, seed)) for seed in (FIT, SHOWN)]
+        fit, shown = known[task]
         predict = trained_model(run).predict
-        total = dict.fromkeys(((e, s) for e in ERRORS for s in NOISES), 0.0)
-        for _, prompts, at, _, bayes in fit:
-            answer = predict(prompts.inputs)[:, at]
-            for key, each in bayes.items():
-                total[key] += (answer - each).square().sum(-1).mean().item()
-        best = min(total, key=total.get)
-        for condition, prompts, at, rules, bayes in shown:
-            answer = predict(prompts.inputs)[:, at]
-            for rule, each in {FITTED: bayes[best], **rules}.items():
-                for k, value in enumerate((answer - each).square().sum(-1).mean(0).tolist(), start=1):
-                    rows.append(
-                        cell_of(run)
-                        | dict(
-                            kind=kind(run),
-                            label_error=best[0],
-                            noise=best[1],
-                            condition=condition,
-                            k=k,
-                            rule=rule,
-                            distance=value,
-                        )
-                    )
+        error, noise = best = _fitted(predict, fit)
+        of_run = cell_of(run) | dict(kind=kind(run), label_error=error, noise=noise)
+        for each in shown:
+            answer = of_query(predict(each.prompts.inputs), each.prompts)
+            for rule, other in {FITTED: each.bayes[best], **each.rules}.items():
+                for k, distance in enumerate((answer - other).square().sum(-1).mean(0).tolist(), start=1):
+                    rows.append(of_run | dict(condition=each.condition, k=k, rule=rule, distance=distance))
     return pd.DataFrame(rows)
+
+
+def _fitted(predict, fit: list[Answers]) -> tuple[float, float]:
+    """Label error and noise of the Bayes that is nearest over all conditions and k."""
+    total = dict.fromkeys(fit[0].bayes, 0.0)
+    for each in fit:
+        answer = of_query(predict(each.prompts.inputs), each.prompts)
+        for key, other in each.bayes.items():
+            total[key] += (answer - other).square().sum(-1).mean().item()
+    return min(total, key=total.get)
+
+
+def of_exact(runs: list[Run]) -> list[Run]:
+    """The runs that `beaten` is about: with weights, on generators of which `Bayes` is the posterior mean, those with
+    exact labels, exact states, fresh systems and Haar maps of all norms.
+    """
+    return [run for run in runs if run.whole and _exact(from_json(run.config).task)]
+
+
+def _exact(task: TaskConfig) -> bool:
+    return task.family == "haar" and not (task.label_error or task.state_noise or task.library)
 
 
 def beaten(runs: list[Run], traces: int = 128) -> pd.DataFrame:
@@ -102,30 +124,25 @@ def beaten(runs: list[Run], traces: int = 128) -> pd.DataFrame:
     row per run.
 
     Columns of a cell, model, bayes, gap, low, high (95 % t interval over traces: the sampling of the traces, not of
-    training). Only for generators with exact labels, exact states and Haar maps, of which `Bayes` is the posterior
-    mean."""
+    training).  ValueError for a run that is not one of `of_exact`."""
     rows, known = [], {}
     for run in runs:
         task = from_json(run.config).task
-        check(
-            "run",
-            not (task.label_error or task.state_noise or task.library),
-            "one with exact labels, exact states and fresh systems",
-            run.name,
-        )
+        check("run", _exact(task), "one with exact labels, exact states and fresh systems of family haar", run.name)
         if task not in known:
             batch = Task(task, seed=FRESH).sample_batch(0, traces)
-            error = lambda predict, batch=batch: (
-                ((predict(batch.inputs) - batch.targets).square().sum(-1) * batch.mask).sum(1) / batch.mask.sum(1)
-            )
-            known[task] = batch, error, error(Bayes(task).predict)
-        batch, error, least = known[task]
-        own = error(trained_model(run).predict)
+            known[task] = batch, _trace_errors(Bayes(task).predict, batch)
+        batch, least = known[task]
+        own = _trace_errors(trained_model(run).predict, batch)
         gap, low, high = stats.interval((own - least).tolist())
-        rows.append(
-            cell_of(run) | dict(model=own.mean().item(), bayes=least.mean().item(), gap=gap, low=low, high=high)
-        )
+        found = dict(model=own.mean().item(), bayes=least.mean().item(), gap=gap, low=low, high=high)
+        rows.append(cell_of(run) | found)
     return pd.DataFrame(rows)
+
+
+def _trace_errors(predict, batch) -> Tensor:
+    """[B] mean squared error of each trace over the rows that are scored."""
+    return ((predict(batch.inputs) - batch.targets).square().sum(-1) * batch.mask).sum(1) / batch.mask.sum(1)
 
 
 def shares(runs: list[Run], haystacks: int = 64, traces: int = 8) -> pd.DataFrame:
@@ -133,23 +150,22 @@ def shares(runs: list[Run], haystacks: int = 64, traces: int = 8) -> pd.DataFram
     system's next state to the label's.
 
     t = (answer - observed) . (label - observed) / |label - observed|^2, with label the label's map applied to the
-    state observed. Columns of a cell, low, middle, high: share of prompts with t < 1/4, between, t > 3/4.  A mixture
-    has few in the middle; an average many."""
+    state observed.  Columns of a cell, kind, low, middle, high: share of prompts with t < 1/4, between, t > 3/4.  A
+    mixture has few in the middle; an average many."""
     rows = []
     for run in runs:
         task = TaskConfig.compact(run.config["task"]["dimension"], run.config["task"]["labels"])
         prompts = apply("misdirected", needle_prompts(task, 2, haystacks=haystacks, traces=traces, seed=SHOWN), task)
         row = prompts.query_row + 1
         answer, observed = trained_model(run).predict(prompts.inputs)[:, row], prompts.targets[:, row]
-        named = prompts.segments.system[:, named_segment(prompts)]
-        label = (prompts.systems.A[named] @ prompts.targets[:, row - 1].unsqueeze(-1)).squeeze(-1)
-        t = share_of(answer, observed, label)
+        A = prompts.systems.A[prompts.segments.system[:, named_segment(prompts)]]
+        t = share_of(answer, observed, (A @ prompts.targets[:, row - 1].unsqueeze(-1)).squeeze(-1))
         low, high = (t < 0.25).double().mean().item(), (t > 0.75).double().mean().item()
         rows.append(cell_of(run) | dict(kind=kind(run), low=low, middle=1 - low - high, high=high))
     return pd.DataFrame(rows)
 
 
-def share_of(answer: torch.Tensor, observed: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+def share_of(answer: Tensor, observed: Tensor, label: Tensor) -> Tensor:
     """[B] 0 where the answer is at `observed`, 1 where it is at `label` (all [B, n]); linear in between."""
     way = label - observed
     return ((answer - observed) * way).sum(-1) / way.square().sum(-1).clamp(min=1e-12)
@@ -167,13 +183,9 @@ def nearest(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def plain_finals(runs: list[Run]) -> pd.DataFrame:
-    """Plain errors at the end with each run's kind, for `losses`."""
-    return pd.concat(
-        [
-            run.final.query("event == 'query' and condition == 'plain' and k <= 3 and systems > 1")
-            .rename(columns={"mean": "error"})
-            .assign(kind=kind(run), **cell_of(run))
-            for run in runs
-        ],
-        ignore_index=True,
-    )
+    """Errors of the final tables on plain prompts of several systems, k <= 3 after the query: those tables' columns
+    with the mean as `error`, kind, and the columns of a cell.
+    """
+    asked = "event == 'query' and condition == 'plain' and k <= 3 and systems > 1"
+    tables = [run.final.query(asked).assign(kind=kind(run), **cell_of(run)) for run in runs]
+    return pd.concat(tables, ignore_index=True).rename(columns={"mean": "error"})

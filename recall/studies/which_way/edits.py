@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pandas as pd
-from scipy import stats as scipy_stats
 
+from recall import stats
 from recall.evaluation import event_errors, table
 from recall.interventions import INTERVENTIONS
 from recall.measures import CELL, cell_of
@@ -21,8 +21,6 @@ MODEL = "model"
 NEAR = ("plain", "repeated-label", "broken-adjacency", "no-close", "no-labels")
 LAST_K = 5
 MODELS = list(CELL)
-LED = 0.5  # of the misdirected error of 2-after-query
-OBSERVATION_LED, LABEL_LED = "observation-led", "label-led"
 GROUPS = 5
 FEW = (8, 16)  # haystacks and traces for the hypotheses, which are slow and nearly without noise
 SEED = 3  # of the prompts; those of training and of the final tables have others
@@ -68,29 +66,16 @@ def _errors(predict, task: TaskConfig, counts, haystacks, traces, room) -> pd.Da
     return pd.concat(frames, ignore_index=True)
 
 
-def led(probed: pd.DataFrame) -> pd.Series:
-    """Whom each model follows at k = 2 on misdirected prompts (N = 2, farthest needle), by (dimension, labels,
-    setting, seed): `observation-led` if its error there is below 1/2, else `label-led` (by the label it would be
-    near 2).
-    """
-    wrong = _of_models(probed, 2, "farthest").query("intervention == 'misdirected' and k == 2")
-    return wrong.set_index(MODELS)["mean"].lt(LED).map({True: OBSERVATION_LED, False: LABEL_LED})
-
-
-def _of_models(probed: pd.DataFrame, systems: int, needle: str) -> pd.DataFrame:
-    return probed[(probed.predictor == MODEL) & (probed.systems == systems) & (probed.needle == needle)]
-
-
-def effects(probed: pd.DataFrame, systems: int = 2, needle: str = "farthest") -> pd.DataFrame:
+def effects(probed: pd.DataFrame, kinds: pd.Series, systems: int = 2, needle: str = "farthest") -> pd.DataFrame:
     """What each intervention does to 1- and 2-after-query, per task and kind of model: an average over both kinds is
     neither.
 
-    One row per dimension, labels, kind (`led`) and intervention.  Columns seeds and, for k = 1 and 2: plain{k},
+    kinds: `measures.kinds` of these models.  One row per dimension, labels, kind and intervention.  Columns seeds and, for k = 1 and 2: plain{k},
     edited{k} (means over seeds of the mean squared error), low{k}, high{k} (95 % t interval of the difference over
-    seeds; nan for fewer than three)."""
-    chosen = _of_models(probed, systems, needle).query("k <= 2")
+    seeds; nan for fewer than `stats.LEAST`)."""
+    chosen = probed.query("predictor == @MODEL and systems == @systems and needle == @needle and k <= 2")
     wide = chosen.pivot_table(index=MODELS, columns=["intervention", "k"], values="mean")
-    kinds = led(probed).reindex(wide.index).rename("kind")
+    kinds = kinds.reindex(wide.index).rename("kind")
     rows = []
     for (dimension, labels, kind), group in wide.groupby(["dimension", "labels", kinds]):
         for name in INTERVENTIONS:
@@ -99,11 +84,7 @@ def effects(probed: pd.DataFrame, systems: int = 2, needle: str = "farthest") ->
             line = dict(dimension=dimension, labels=labels, kind=kind, intervention=name, seeds=len(group))
             for k in (1, 2):
                 plain, edited = group["plain", k], group[name, k]
-                low, high = (
-                    scipy_stats.ttest_1samp(edited - plain, 0.0).confidence_interval(0.95)
-                    if len(group) > 2
-                    else (float("nan"),) * 2
-                )
+                _, low, high = stats.interval(edited - plain)
                 line |= {f"plain{k}": plain.mean(), f"edited{k}": edited.mean(), f"low{k}": low, f"high{k}": high}
             rows.append(line)
     return pd.DataFrame(rows)

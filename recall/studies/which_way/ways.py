@@ -57,10 +57,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recall import runs
+from recall import data, runs
 from recall.evaluation import THRESHOLD, Emergence, Predict, curve, emergence, next_states, pointed, pointing
 from recall.interventions import apply
-from recall.measures import LABEL_LED, OBSERVATION_LED
+from recall.measures import kind_of
 from recall.needle import Prompts, needle_prompts
 from recall.predictors import CarryOn, Match, Named, Pool
 from recall.runs import Run
@@ -262,7 +262,7 @@ def survey(folders: list[Path]) -> dict[str, pd.DataFrame]:
 
 def read() -> dict[str, pd.DataFrame]:
     """The committed tables."""
-    return {name: runs.table(name) for name in TABLES}
+    return {name: data.table(name) for name in TABLES}
 
 
 def trained(table: pd.DataFrame, setting: str = "fast-1") -> pd.DataFrame:
@@ -355,12 +355,7 @@ def kinds(ways: pd.DataFrame, setting: str = "fast-1") -> pd.Series:
     last = finished(ways, setting)
     first, second = (last[last.k == k].set_index(RUN) for k in (1, 2))
     index = second.label / (second.label + second.observed)
-    kind = np.select(
-        [first.label.reindex(index.index) < THRESHOLD, index > LABEL_LED, index < OBSERVATION_LED],
-        ["no look-up", "label-led", "observation-led"],
-        "between",
-    )
-    return pd.Series(kind, index.index, name="kind")
+    return pd.Series(kind_of(first.label.reindex(index.index), index), index.index, name="kind")
 
 
 def collapses(tables: dict[str, pd.DataFrame], setting: str = "fast-1") -> pd.DataFrame:
