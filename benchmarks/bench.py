@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2Model
 
-from recall import data, settings, training
+from recall import data, measures, settings, training
 from recall.model import GPTConfig
 from recall.settings import TrainingConfig
 from recall.studies.abilities import costs
@@ -78,7 +78,7 @@ def steps(name: str, config: settings.RunConfig, times: int, peak: float) -> dic
     seconds = alternate({name: job(model) for name, model in models.items()}, times)
     ours, theirs = (statistics.median(seconds[name]) for name in models)
     ratio = statistics.median(b / a for a, b in zip(seconds["ours"], seconds["transformers"]))
-    flops = costs.trace_flops(config.model, config.task.trace_length) * config.training.batch_size
+    flops = measures.trace_flops(config.model, config.task.trace_length) * config.training.batch_size
     return {
         "step": name,
         "ours, ms": 1e3 * ours,

@@ -27,7 +27,7 @@ from recall.prose import ways as prose_ways
 from recall.settings import preset, vary
 from recall.studies import claims
 from recall.studies.abilities import costs, tables
-from recall.studies.weights import dissect, findings
+from recall.studies.weights import findings, shared
 from recall.studies.when import degradation, factors, knockouts, published, timing
 from recall.studies.which_way import as_if as which_way_as_if
 from recall.studies.which_way import cues, edits, ways
@@ -254,12 +254,13 @@ def test_committed_atlas_chapter_is_that_of_the_committed_runs():
 
 def test_committed_edits_are_those_of_the_table():
     notebook, probed = nbformat.read(SOURCES["06_which_way"], 4), data.table("interventions")
-    effects = {N: edits.effects(probed, N) for N in (2, 4)}
-    gaps = data.table("norm_gaps").merge(edits.led(probed).rename("led").reset_index(), on=edits.MODELS)
+    kinds = measures.kinds(runs.load_all())
+    effects = {N: edits.effects(probed, kinds, N) for N in (2, 4)}
+    gaps = data.table("norm_gaps").merge(kinds.rename("led").reset_index(), on=edits.MODELS)
     assert list(outputs(notebook, "text/markdown"))[:2] == [verdicts.norms(effects), verdicts.closeness(gaps)]
     chosen = [
         each.query("dimension == 5 and kind == 'observation-led'")
-        for each in (effects[2], edits.effects(probed, 2, "nearest"))
+        for each in (effects[2], edits.effects(probed, kinds, 2, "nearest"))
     ]
     assert bodies(notebook)[:3] == [
         made(each, words=True) for each in (verdicts.predicted(INTERVENTIONS.values()), *map(verdicts.edits, chosen))
@@ -343,30 +344,30 @@ def test_committed_circuits_are_those_of_the_tables():
     """Every sentence and table of chapter 7, made again from data/tables."""
     notebook, found = nbformat.read(SOURCES["07_in_the_weights"], 4), findings.shown()
     compared, training, rows = found["circuit_methods"], found["circuits_over_training"], found["circuit_rows"]
-    onsets = dissect.onsets(training, found["circuit_edges_over_training"])
+    onsets = shared.onsets(training, found["circuit_edges_over_training"])
     moved = rows.assign(model=rows.run.map(found.models)).dropna(subset=["model"])
     assert list(outputs(notebook, "text/markdown")) == [
         verdicts.weights(found.circuits, found.index),
         verdicts.synchronised(found.circuits),
-        verdicts.sharing(dissect.declared(compared), found.index),
+        verdicts.sharing(shared.decisive(compared), found.index),
         verdicts.converted(training),
         verdicts.begun(onsets),
-        verdicts.dissociated(dissect.declared(found["circuit_removals"])),
+        verdicts.dissociated(shared.decisive(found["circuit_removals"])),
         verdicts.agreement(compared),
         verdicts.traced(moved),
-        verdicts.paired(dissect.declared(found["circuit_pairs"])),
+        verdicts.paired(shared.decisive(found["circuit_pairs"])),
     ]
     assert bodies(notebook) == [
         made(each)
         for each in (
             verdicts.overlapped(found.circuits),
-            verdicts.by_size(dissect.by_size(found.edges)),
-            verdicts.between_tasks(dissect.between_tasks(found.circuits)),
-            verdicts.rewarded(dissect.declared(compared)),
+            verdicts.by_size(shared.by_size(found.edges)),
+            verdicts.between_tasks(shared.between_tasks(found.circuits)),
+            verdicts.rewarded(shared.decisive(compared)),
             verdicts.swapped(found.circuits),
-            verdicts.removed(dissect.declared(found["circuit_removals"])),
+            verdicts.removed(shared.decisive(found["circuit_removals"])),
             verdicts.agreed(compared),
-            verdicts.looked(dissect.declared(found["circuit_heads"])),
+            verdicts.looked(shared.decisive(found["circuit_heads"])),
         )
     ]
 

@@ -22,7 +22,7 @@ def test_flops_of_a_trace_by_torch_s_own_counter(rows, layers, width):
         block.attn.explicit = True  # as products, which the counter knows
     with FlopCounterMode(display=False) as counter:
         model(torch.randn(1, rows, 11)).square().sum().backward()
-    assert costs.trace_flops(config, rows) == counter.get_total_flops()
+    assert measures.trace_flops(config, rows) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("name", ["fast-0", "adamw-0"])
@@ -35,21 +35,21 @@ def test_flops_of_a_step_by_torch_s_own_counter(name):
     optimisers, batch = training.optimisers(model, config.training), task.sample_batch(0, 2)
     with FlopCounterMode(display=False) as counter:
         training.step(model, optimisers, batch, config.training, 0)
-    assert costs.step_flops(config) == counter.get_total_flops()
+    assert measures.step_flops(config) == counter.get_total_flops()
 
 
 def test_flops_of_a_trace_by_hand():
     # one row, D = 1: weights 2 + 12 + 1 = 15, attention 4; forward 34, backward 68 less 2 * 2 for the tokens
-    assert costs.trace_flops(GPTConfig(2, 1, 1, n_layer=1, n_head=1, n_embd=1), 1) == 3 * 34 - 4
+    assert measures.trace_flops(GPTConfig(2, 1, 1, n_layer=1, n_head=1, n_embd=1), 1) == 3 * 34 - 4
 
 
 def test_price_of_a_committed_run():
     """Tokens, FLOPs and seconds are one date in three units."""
     run = runs.load(next(name for name in runs.names() if "n3-l4-fast-0-s0" in name))
-    config, line = settings.from_json(run.config), costs.price(run)
+    config, line = settings.from_json(run.config), measures.price(run)
     date = measures.dates(run, 2)["1-after"].date
     assert line["1-after tokens"] == pytest.approx(date * config.task.trace_length)
-    assert line["1-after flops"] == pytest.approx(date / config.training.batch_size * costs.step_flops(config))
+    assert line["1-after flops"] == pytest.approx(date / config.training.batch_size * measures.step_flops(config))
     whole = config.training.steps * config.training.batch_size
     assert line["1-after seconds"] == pytest.approx(run.manifest["training_seconds"] * date / whole)
     assert line["both seconds"] == max(line["1-after seconds"], line["2-after seconds"])
@@ -60,9 +60,9 @@ def test_patience_must_have_been_met_and_an_n_must_have_been_asked():
     run = runs.load(next(name for name in runs.names() if "n3-l4-fast-0-s0" in name))
     patient = replace(run, config=run.config | {"training": run.config["training"] | {"patience": 4}})
     for ended, there in (("steps", False), ("emerged", True)):
-        line = costs.price(replace(patient, manifest=run.manifest | {"ended": ended}))
+        line = measures.price(replace(patient, manifest=run.manifest | {"ended": ended}))
         assert math.isnan(line["both seconds"]) is not there and not math.isnan(line["1-after seconds"])
-    assert all(math.isnan(costs.price(run, 3)[key]) for key in ("1-after flops", "both seconds", "score"))
+    assert all(math.isnan(measures.price(run, 3)[key]) for key in ("1-after flops", "both seconds", "score"))
 
 
 def test_price_table_counts_and_censors():
@@ -173,5 +173,5 @@ def test_points_put_a_missing_ability_at_the_end_of_its_run():
 
 def test_smaller_is_model_and_task_alone():
     ours, study = settings.preset("fast-0"), settings.preset("study-medium")
-    assert costs.smaller(ours, study) == costs.trace_flops(study.model, 250) / costs.trace_flops(ours.model, 96)
+    assert costs.smaller(ours, study) == measures.trace_flops(study.model, 250) / measures.trace_flops(ours.model, 96)
     assert costs.smaller(ours, replace(ours, seed=5)) == 1

@@ -312,7 +312,8 @@ def test_each_option_of_the_two_figures_of_factors_changes_the_picture(atlas):
 
 def test_segments_and_edits_enter_the_questions(atlas):
     shown = when_factors.dated(data.table("factors"), atlas)
-    effects = {needle: edits.effects(data.table("interventions"), needle=needle) for needle in ("farthest", "nearest")}
+    probed, kinds = data.table("interventions"), measures.kinds(runs.load_all())
+    effects = {needle: edits.effects(probed, kinds, needle=needle) for needle in ("farthest", "nearest")}
     asked = lambda **more: {
         row["question"]: row for row in prose_claims.questions([], practice=knockouts.outcomes(table(KEPT)), **more)
     }

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import stats
 
-from recall import data, evaluation, runs
+from recall import data, evaluation, measures, runs
 from recall.interventions import INTERVENTIONS
 from recall.needle import needle_prompts
 from recall.predictors import blind_error
@@ -70,56 +69,27 @@ def test_the_two_ways_are_what_they_should_be(committed):
 
 
 def test_effects_by_hand():
-    wrong = [
-        dict(
-            dimension=3,
-            labels=4,
-            setting="x",
-            seed=seed,
-            predictor="model",
-            intervention="misdirected",
-            needle="farthest",
-            systems=2,
-            k=k,
-            mean=1.9 if k == 1 or seed == 3 else 0.1,
-        )
-        for seed in range(4)
-        for k in (1, 2)
-    ]
-    rows = wrong + [
-        dict(
-            dimension=3,
-            labels=4,
-            setting="x",
-            seed=seed,
-            predictor="model",
-            intervention=name,
-            needle="farthest",
-            systems=2,
-            k=k,
-            mean=mean,
-        )
-        for seed in range(4)
+    rows = [
+        dict(zip(edits.MODELS, (3, 4, "x", seed)), intervention=name, k=k, mean=mean)
+        for seed in range(6)
         for name, shift in (("plain", 0.0), ("equal-norm", 0.1 * seed))
         for k, mean in ((1, 0.2), (2, 0.3 + shift))
     ]
-    table = edits.effects(pd.DataFrame(rows))
-    assert table.groupby("kind").seeds.first().to_dict() == {"label-led": 1, "observation-led": 3}
+    probed = pd.DataFrame(rows).assign(predictor="model", needle="farthest", systems=2)
+    kinds = probed.groupby(edits.MODELS).k.first().map(lambda _: "observation-led")
+    kinds.iloc[5] = "label-led"
+    table = edits.effects(probed, kinds)
+    assert table.groupby("kind").seeds.first().to_dict() == {"label-led": 1, "observation-led": 5}
     (row,) = table.query("kind == 'observation-led' and intervention == 'equal-norm'").to_dict("records")
-    half = stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
-    assert (row["intervention"], row["seeds"], row["plain2"], row["edited2"]) == (
-        "equal-norm",
-        3,
-        pytest.approx(0.3),
-        pytest.approx(0.4),
-    )
-    assert (row["low2"], row["high2"]) == (pytest.approx(0.1 - half), pytest.approx(0.1 + half)) and row[
-        "plain1"
-    ] == row["edited1"]
+    half = 2.776445 * 0.1 * math.sqrt(2.5 / 5)  # Student's t, 4 degrees of freedom; the differences are 0 to 0.4
+    assert (row["seeds"], row["plain2"], row["edited2"]) == (5, pytest.approx(0.3), pytest.approx(0.5))
+    assert (row["low2"], row["high2"]) == (pytest.approx(0.2 - half), pytest.approx(0.2 + half))
+    assert row["plain1"] == row["edited1"] and (row["low1"], row["high1"]) == (0, 0)
 
 
 def test_one_seed_has_no_interval(committed):
-    alone = edits.effects(committed[(committed.dimension == 5) & (committed.seed <= 0)])
+    one = committed[(committed.dimension == 5) & (committed.seed <= 0)]
+    alone = edits.effects(one, measures.kinds(runs.load_all()))
     assert (
         len(alone)
         and (alone.seeds == 1).all()

@@ -14,7 +14,7 @@ import torch
 from recall import measures, runs, settings, training
 from recall.evaluation import EvaluationConfig
 from recall.settings import TrainingConfig
-from recall.studies.abilities import costs, tables
+from recall.studies.abilities import tables
 from recall.task import Task, TaskConfig, after_query
 
 
@@ -270,7 +270,7 @@ def test_a_run_that_learnt_and_then_diverged_has_nothing(tmp_path):
         run.manifest["ended"] = ended
         assert [date.reached for date in measures.dates(run, 2).values()] == [reached] * 2
         assert math.isnan(measures.describe(run)["emergence"]["2-after"][2]) is not reached
-        assert math.isnan(costs.price(run)["both seconds"]) is not reached
+        assert math.isnan(measures.price(run)["both seconds"]) is not reached
 
 
 def test_patience_ends_a_run_once_both_abilities_have_stayed(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recall import data, runs
+from recall import data, measures, runs
 from recall.language import results
 from recall.prose import degradation
 from recall.runs import Run
@@ -13,13 +13,13 @@ from recall.studies.which_way import edits
 
 def committed(atlas: list[Run]) -> dict:
     """Keyword arguments of `claims.questions`: circuits, compared, language, practice, segments, edits, degraded."""
-    probed = data.table("interventions")
+    probed, kinds = data.table("interventions"), measures.kinds(runs.load_all())
     return dict(
         circuits=data.table("circuits"),
         compared=data.table("circuit_methods"),
         language=results.both_gaps(),
         practice=knockouts.outcomes(knockouts.pairs(atlas, runs.load_all("knockouts"))),
         segments=factors.dated(data.table("factors"), atlas),
-        edits=(edits.effects(probed), edits.effects(probed, needle="nearest")),
+        edits=(edits.effects(probed, kinds), edits.effects(probed, kinds, needle="nearest")),
         degraded=degradation.answer(when_degradation.read()),
     )

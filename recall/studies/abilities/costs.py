@@ -11,70 +11,9 @@ import math
 
 import pandas as pd
 
-from recall import measures, stats
-from recall.model import GPTConfig
-from recall.runs import Run
-from recall.settings import RunConfig, from_json
-
-
-def trace_flops(model: GPTConfig, rows: int) -> int:
-    """Floating-point operations of the matrix products in one training trace of `rows` rows, forward and backward.
-
-    A product of [a, b] and [b, c] takes 2abc.  Forward per row: twice the weights of the matrices, and 4 D rows per
-    layer for scores and values (the causal half that is never used is counted, as usual).  Backward: twice forward,
-    less the gradient by the tokens, which nobody asks for."""
-    D, L = model.n_embd, model.n_layer
-    weights = model.n_in * D + 12 * L * D * D + D * model.n_out
-    forward = rows * (2 * weights + 4 * L * D * rows)
-    return 3 * forward - rows * 2 * model.n_in * D
-
-
-def optimiser_flops(config: RunConfig) -> int:
-    """Products of one optimiser step: Muon's five Newton-Schulz iterations, X -> aX + (bA + cAA)X with A = XX', on
-    every hidden matrix [m, n] with m <= n: 4 m^2 n + 2 m^3 each.  AdamW has none.
-    """
-    if config.training.optimiser != "muon":
-        return 0
-    D = config.model.n_embd
-    shapes = [(D, 3 * D), (D, D), (D, 4 * D), (D, 4 * D)]
-    return config.model.n_layer * sum(5 * (4 * m * m * n + 2 * m**3) for m, n in shapes)
-
-
-def step_flops(config: RunConfig) -> int:
-    """Products of one training step: the traces of its batch and the optimiser."""
-    batch = config.training.batch_size
-    return batch * trace_flops(config.model, config.task.trace_length) + optimiser_flops(config)
-
-
-def price(run: Run, systems: int = 2) -> dict:
-    """FLOPs, tokens and one-thread training seconds until each ability and both emerged at N = `systems`; nan: never.
-
-    In a run with patience `both` also needs that its abilities stayed for so long (`ended` is emerged).
-    limit: the run's own end, in tokens, where a missing ability is right-censored, and limit_seconds.  score: of both
-    abilities in the published model, their mean.  All nan where the run was not evaluated at that N.
-    """
-    config, ended = from_json(run.config), run.manifest.get("ended", "steps")
-    rows, batch = config.task.trace_length, config.training.batch_size
-    dates = {name: each.date for name, each in measures.dates(run, systems).items()}
-    dates["both"] = max(dates.values(), key=lambda date: (math.isnan(date), date))
-    if config.training.patience and ended != "emerged":
-        dates["both"] = math.nan
-    line = dict(dimension=config.task.dimension, labels=config.task.labels, setting=config.setting, seed=config.seed)
-    for name, examples in dates.items():
-        line |= {
-            f"{name} tokens": examples * rows,
-            f"{name} flops": examples / batch * step_flops(config),
-            f"{name} seconds": measures.seconds_until(run, examples),
-        }
-    final = run.final.query("systems == @systems and event == 'query' and condition == 'plain' and k <= 2")
-    return line | dict(
-        score=final.score.mean(skipna=False),
-        ended=ended,
-        limit=float(run.history.examples.max() * rows),
-        limit_seconds=run.manifest["training_seconds"] if measures.on_cpu(run) else math.nan,
-        evaluation_seconds=run.manifest["evaluation_seconds"],
-        start_seconds=run.manifest.get("start_seconds", math.nan),
-    )
+from recall import stats
+from recall.measures import ABILITIES, trace_flops
+from recall.settings import RunConfig
 
 
 def price_table(prices: pd.DataFrame) -> pd.DataFrame:
@@ -111,7 +50,7 @@ def points(prices: pd.DataFrame) -> pd.DataFrame:
     run.
     """
     rows = []
-    for ability in measures.ABILITIES:
+    for ability in ABILITIES:
         seconds = prices[f"{ability} seconds"]
         state = seconds.isna().map({True: "not there when the run ended", False: "there"})
         rows.append(

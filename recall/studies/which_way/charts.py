@@ -20,15 +20,24 @@ from recall.figures import (
     themed,
 )
 
+KINDS = {  # of a model, `measures.KINDS`: colour, shape, dash
+    "observation-led": (CONTINUE, "square", [6, 3]),
+    "between": (PURPLE, "diamond", [2, 2]),
+    "label-led": (LOOK_UP, "circle", [1, 0]),
+    "no look-up": (GREY, "triangle-up", [8, 3, 2, 3]),
+}
+
 
 def probed(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     """Errors by k under an intervention: a mark per model, lines for the two ways to know the query's system.
 
-    table: `edits.probe` with `led`, the kind of each model.  start: intervention, dimension, systems and needle
+    table: `edits.probe` with `led`, each model's kind.  start: intervention, dimension, systems and needle
     shown first."""
-    marks = ["observation-led model", "label-led model", "the same on the plain prompt"]
+    there = {kind: each for kind, each in KINDS.items() if kind in set(table.led)}
+    marks = [*(f"{kind} model" for kind in there), "the same on the plain prompt"]
     ways = ["by label", "by observation"]
-    key = alt.Scale(domain=[*marks, *ways], range=[CONTINUE, LOOK_UP, GREY, LOOK_UP, CONTINUE])
+    colours, shapes, _ = zip(*there.values())
+    key = alt.Scale(domain=[*marks, *ways], range=[*colours, GREY, LOOK_UP, CONTINUE])
     table = table[["intervention", "dimension", "systems", "needle", "predictor", "led", "seed", "k", "mean"]].round(
         {"mean": 3}
     )
@@ -43,7 +52,7 @@ def probed(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     shape = alt.Shape(
         "what:N",
         sort=[*marks, *ways],
-        scale=alt.Scale(domain=[*marks, *ways], range=["square", "circle", "cross", "stroke", "stroke"]),
+        scale=alt.Scale(domain=[*marks, *ways], range=[*shapes, "cross", "stroke", "stroke"]),
         legend=None,
     )
     lines = (
@@ -60,7 +69,7 @@ def probed(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     points = (
         base.transform_filter(f"datum.predictor == 'model' && ({chosen} || datum.intervention == 'plain')")
         .transform_calculate(
-            what=f"{chosen} ? datum.led + ' model' : '{marks[2]}'",
+            what=f"{chosen} ? datum.led + ' model' : '{marks[-1]}'",
             side="datum.intervention == 'plain' ? 'plain' : 'edited'",
         )
         .mark_point(size=75, strokeWidth=2, opacity=0.9)
@@ -86,7 +95,8 @@ def norm_gap(table: pd.DataFrame, dimension: int) -> alt.TopLevelMixin:
     `edits.norm_gaps` with `led`.
     """
     pick = choice("dimension", "system dimension n ", sorted(table.dimension.unique().tolist()), dimension)
-    kinds = ["observation-led", "label-led"]
+    there = {kind: each for kind, each in KINDS.items() if kind in set(table.led)}
+    colours, _, dashes = zip(*there.values())
     chart = (
         alt.Chart(table.round(3))
         .transform_filter("datum.dimension == pick_dimension")
@@ -94,8 +104,8 @@ def norm_gap(table: pd.DataFrame, dimension: int) -> alt.TopLevelMixin:
         .encode(
             x=alt.X("group:O", title="distance of norms (1: closest, 5: farthest)", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("error:Q", title="mean squared error of 2-after-query"),
-            color=alt.Color("led:N", scale=alt.Scale(domain=kinds, range=[CONTINUE, LOOK_UP])),
-            strokeDash=alt.StrokeDash("led:N", scale=alt.Scale(domain=kinds, range=[[6, 3], [1, 0]])),
+            color=alt.Color("led:N", scale=alt.Scale(domain=list(there), range=list(colours))),
+            strokeDash=alt.StrokeDash("led:N", scale=alt.Scale(domain=list(there), range=list(dashes))),
             detail="seed:N",
             tooltip=[
                 "seed",
