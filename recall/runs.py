@@ -235,7 +235,11 @@ def load(name: str, root: Path | str = "runs") -> Run:
 
 def opened(name: str) -> Run:
     """A finished run by its folder, or a committed one by its name."""
-    return open_run(Path(name)) if Path(name).is_dir() else load(name)
+    if Path(name).is_dir():
+        return open_run(Path(name))
+    if not data_folder().is_dir():
+        raise ValueError(f"run must be a run folder (RECALL_DATA may name a folder of committed runs), not {name!r}")
+    return load(name)
 
 
 def load_all(root: Path | str = "runs") -> list[Run]:
@@ -250,9 +254,10 @@ def csv(frame: pd.DataFrame) -> bytes:
     return frame.to_csv(index=False, float_format="%.5g").encode()
 
 
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table with five digits, atomically."""
+def write_csv(path: Path, frame: pd.DataFrame) -> Path:
+    """Write a table with five digits, atomically; where it lies."""
     write_atomically(path, csv(frame))
+    return Path(path)
 
 
 def discard(folder: Path) -> None:
