@@ -34,7 +34,7 @@ def load_ipython_extension(shell) -> None:
 
 
 def parts(modules: set[str], opened: set[str]) -> list[str]:
-    """What a chapter was made of: recall.stats, data/tables/cues.csv; of data/atlas/RUN/final.csv, all of data/atlas."""
+    """What a chapter was made of: recall.stats, data/tables/cues.csv; of data/atlas/RUN/final.csv all of data/atlas."""
     data = [Path(path).relative_to(ROOT).parts for path in opened if Path(path).is_relative_to(ROOT / "data")]
     names = {"/".join(path if len(path) <= ALONE else path[:2]) for path in data}
     names |= {name for name in modules if name.split(".")[0] == "recall"}
