@@ -1,5 +1,4 @@
-"""Clean prompts and their corrupted copies, for the question which edges carry the difference
-(`recall.circuits.graph`).
+"""Clean prompts and their corrupted copies: which edges carry the difference?
 
 A task `k-after` is the prediction of the k-th observation after the query: needle prompts cut behind the row that it
 is made on.
@@ -7,12 +6,12 @@ is made on.
     1-after    start (a a0..a9 )a (b b0..b9 )b (a            read on the query's open label, the answer is a10
     2-after    start (a a0..a9 )a (b b0..b9 )b (a a10        read on the first resumed state, the answer is a11
 
-                       what the corrupted copy shows                                 rows that differ
-    query-label        another seen system's label at the query                      the query's open label
-    resumed-state      another seen system going on under the needle's label         the first resumed state (all of them if k > 2)
-    binding-swap       labels of needle and that other system exchanged              the label rows of these two haystack segments
-    whole-context      the prompt of other systems, under labels of its own          nearly all
-    other-states       the same systems from other first states                      the rows of states
+                     what the corrupted copy shows                             rows that differ
+    query-label      another seen system's label at the query                  the query's open label
+    resumed-state    another seen system going on under the needle's label     the first resumed state (all, if k > 2)
+    binding-swap     labels of needle and that other system exchanged          the label rows of these two segments
+    whole-context    the prompt of other systems, under labels of its own      nearly all
+    other-states     the same systems from other first states                  the rows of states
 
 The other system is the next one in the cycle, as in the misdirected intervention.  `resumed-state` leaves 1-after as
 it is, which holds no resumed state: it exists from 2-after on.
@@ -26,9 +25,10 @@ labels are bound to but no state, finds much for 1-after and little for 2-after.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -39,13 +39,12 @@ from recall.needle import Prompts, query_payload
 from recall.task import TaskConfig, check, edit
 
 DEFAULT = "whole-context"
+PIECE = 256  # prompts at a time
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """changes: what the corrupted copy shows, in one line.  least: smallest k of the tasks that it touches.  apply:
-    the pure edit.
-    """
+    """changes: what the corrupted copy shows, in one line.  least: smallest k of the tasks that it touches."""
 
     name: str
     changes: str
@@ -79,15 +78,9 @@ def _whole_context(prompts, config):
 
 
 def _other_states(prompts, config):
-    """Every prompt shows the states of the next trace of its haystack: the same systems, other first states; the
-    labels stay.
-    """
-    check(
-        "traces",
-        prompts.shape[1] >= 2,
-        "at least 2: the corrupted prompts show the states of another trace",
-        prompts.shape[1],
-    )
+    """Every prompt shows the next trace of its haystack: the same systems, other first states; the labels stay."""
+    traces = prompts.shape[1]
+    check("traces", traces >= 2, "at least 2: the corrupted prompts show the states of another trace", traces)
     return edit(prompts, config, system=prompts.segments.system.unflatten(0, prompts.shape).roll(-1, 1).flatten(0, 1))
 
 
@@ -118,27 +111,19 @@ def task_k(task: str) -> int:
 def corrupted_pair(prompts: Prompts, config: TaskConfig, task: str, corruption: str = DEFAULT) -> Pair:
     """The pair of one task and corruption, cut behind the row of the prediction: [B, query_row + k, C].
 
-    ValueError for an unknown name, a k that the prompts do not hold, a corruption that does not touch the task.
-    """
-    k = task_k(task)
+    ValueError for an unknown name, a k that the prompts do not hold, a corruption that does not touch the task."""
+    k, most = task_k(task), query_payload(config)
     check("corruption", corruption in CORRUPTIONS, f"one of {', '.join(CORRUPTIONS)}", corruption)
-    check("task", k <= query_payload(config), f"1-after to {query_payload(config)}-after", task)
+    check("task", k <= most, f"1-after to {most}-after", task)
     chosen = CORRUPTIONS[corruption]
-    check(
-        "task",
-        k >= chosen.least,
-        f"{chosen.least}-after or later for {corruption}: a prompt of it ends before what is changed",
-        task,
-    )
-    rows = prompts.query_row + k
-    other = chosen.apply(prompts, config)
+    later = f"{chosen.least}-after or later for {corruption}: a prompt of it ends before what is changed"
+    check("task", k >= chosen.least, later, task)
+    rows, other = prompts.query_row + k, chosen.apply(prompts, config)
     return Pair(prompts.tokens[:, :rows], other.tokens[:, :rows], prompts.targets[:, rows - 1])
 
 
 def landmarks(prompts: Prompts, task: str) -> dict[str, int]:
-    """Rows of the cut prompt that a mechanism would look for: the needle's open label, its last state, what came
-    before, itself.
-    """
+    """Rows of the cut prompt that a mechanism would look for."""
     s, row = prompts.segments, prompts.query_row + task_k(task) - 1
     start, length = int(s.start[0, prompts.needle]), int(s.length[0, prompts.needle])
     return {
@@ -150,40 +135,33 @@ def landmarks(prompts: Prompts, task: str) -> dict[str, int]:
     }
 
 
-def attention(model: GPT, prompts: Prompts, task: str) -> list[dict]:
-    """Mean attention of the task's last row to each landmark, by layer and head: rows {layer, head, landmark,
-    attention}.
-    """
-    rows = prompts.query_row + task_k(task)
+def attention(model: GPT, prompts: Prompts, task: str) -> pd.DataFrame:
+    """Mean attention of the task's last row to each landmark: layer, head, landmark, attention."""
     names = [f"h.{i}.attn.hook_pattern" for i in range(len(model.h))]
-    cache = [run_with_cache(model, piece, names)[1] for piece in prompts.tokens[:, :rows].split(256)]
-    result = []
+    pieces = prompts.tokens[:, : prompts.query_row + task_k(task)].split(PIECE)
+    cache = [run_with_cache(model, piece, names)[1] for piece in pieces]
+    rows = []
     for i, name in enumerate(names):
         mean = torch.cat([each[name][:, :, -1] for each in cache]).mean(0)  # [H, rows]
         for mark, row in landmarks(prompts, task).items():
-            result += [
-                dict(layer=i, head=h, landmark=mark, attention=share) for h, share in enumerate(mean[:, row].tolist())
-            ]
-    return result
+            rows += [(i, h, mark, share) for h, share in enumerate(mean[:, row].tolist())]
+    return pd.DataFrame(rows, columns=["layer", "head", "landmark", "attention"])
 
 
 @torch.no_grad()
-def patch_row(model: GPT, pair: Pair, row: int, layer: int) -> Tensor:
-    """[B, n] the model's predictions with one row's residual stream before `layer` taken from the corrupted run,
-    nothing else.
+def patched(model: GPT, pair: Pair, name: str, index: tuple) -> Tensor:
+    """[B, n] the clean run's predictions with activation[index] at the hook `name` taken from the corrupted run.
 
-    If 1-after copies a next state that was already computed at the needle's last payload row, that row alone moves
-    the prediction."""
-    check("layer", 0 <= layer < len(model.h), f"0 to {len(model.h) - 1}", layer)
-    check("row", 0 <= row < pair.clean.shape[1], f"0 to {pair.clean.shape[1] - 1}", row)
-    name = f"h.{layer}.hook_resid_pre"
+    `h.2.hook_resid_pre`, [:, row] is one row's residual stream before a layer: if 1-after copies a next state that
+    was already computed at the needle's last payload row, that row alone moves the prediction.  `h.2.attn.hook_z`,
+    [:, head, -1] is what one head writes on the last row.  KeyError, IndexError for what there is not."""
     outputs = []
-    for clean, corrupted in zip(pair.clean.split(256), pair.corrupted.split(256)):
+    for clean, corrupted in zip(pair.clean.split(PIECE), pair.corrupted.split(PIECE)):
         theirs = run_with_cache(model, corrupted, [name])[1][name]
 
-        def put(x):
+        def put(x, theirs=theirs):
             x = x.clone()
-            x[:, row] = theirs[:, row]
+            x[index] = theirs[index]
             return x
 
         with hooks(model, {name: put}):

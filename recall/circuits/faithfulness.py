@@ -1,11 +1,10 @@
-"""What a circuit explains, a circuit being a mask of zeros and ones over the edges of `recall.circuits.graph.Graph`.
+"""What a circuit explains, a circuit being a mask of zeros and ones over the edges of a `graph.Graph`.
 
-    faithfulness    (E_0 - E_C) / (E_0 - E_M): E_M the model's error, E_0 that of its corrupted run, E_C that of the circuit, whose
-                    edges keep this run's activations while all others take the corrupted run's.  Beside it the
-                    output's distance to the model's, since a circuit may miss the model and yet be as near the
-                    truth.
-    completeness    the edges outside do nothing of the kind: their share is about 0, also after random ones among them are removed,
-                    and what the removal of a part of the circuit does to the circuit, it does to the model.
+    faithfulness    (E_0 - E_C) / (E_0 - E_M): E_M the model's error, E_0 that of its corrupted run, E_C that of the
+                    circuit, whose edges keep this run's activations while all others take the corrupted run's.  Beside
+                    it the output's distance to the model's: a circuit may miss the model and be as near the truth.
+    completeness    the edges outside do nothing of the kind: their share is about 0, also after random ones among them
+                    are removed, and what the removal of a part of the circuit does to it, it does to the model.
     minimality      every edge is needed: its removal costs more than 1 %.
 
 Prompts that chose a circuit flatter it: measure on others.
@@ -25,51 +24,46 @@ from recall.circuits.graph import Graph, Patcher
 from recall.task import check
 
 ESSENTIAL = 0.01  # of the distance of the corrupted run: what an edge of a minimal circuit costs at least
-TELLING = 0.01  # of E|x|^2 = 1: a corruption that raises the error by less leaves nothing to be faithful to
+RISE = 0.01  # of E|x|^2 = 1: a corruption that raises the error by less leaves nothing to be faithful to
 
 
 def strongest(effects: Tensor | np.ndarray | pd.Series, size: int) -> Tensor:
     """[E] the circuit of the `size` edges of largest absolute effect."""
-    effects = _tensor(effects).abs()
+    effects = _sizes(effects)
     check("size", 0 <= size <= len(effects), f"0 to {len(effects)} edges", size)
     return torch.zeros(len(effects)).index_fill(0, effects.argsort(descending=True, stable=True)[:size], 1)
 
 
-def _tensor(effects):
-    return torch.tensor(np.array(effects, dtype=float))
+def _sizes(effects) -> Tensor:
+    return torch.tensor(np.array(effects, dtype=float)).abs()
 
 
 @torch.no_grad()
 def measure(patcher: Patcher, circuit: Tensor) -> dict[str, float]:
     """What a circuit explains.
 
-    edges: how many it has.  error: mean squared norm of its errors, E_C; error_full and error_empty: of the model,
-    E_M, and of its corrupted run, E_0.  faithfulness = (E_0 - E_C)/(E_0 - E_M), 1 for the model; nan where the
-    corruption does not raise the error by a hundredth of E|x|^2 = 1.  difference: mean |corrupted run - model|^2,
-    what there is to explain: where it is small beside E|x|^2 a circuit says little about the model, however near it
-    comes.  distance: mean |circuit - model|^2 / difference, 0 for the model, which a circuit must be near also where
-    it errs.  lost: as in `Patcher.lost`.  error_std, distance_std, lost_std: over prompts."""
-    output = patcher(circuit)
-    away = (output - patcher.full).square().sum(-1) / patcher.scale
-    errors = [(y - patcher.pair.target).square().sum(-1) for y in (output, patcher.full, patcher.empty)]
-    error, full, empty = (each.mean().item() for each in errors)
-    faithfulness = (empty - error) / (empty - full) if empty - full > TELLING else math.nan
-    lost = patcher.lost(output)
-    edges = int((circuit.cpu() * patcher.graph.carrying).count_nonzero())
-    spread = {
-        f"{name}_std": each.std(correction=0).item()
-        for name, each in (("error", errors[0]), ("distance", away), ("lost", lost))
-    }
+    edges: how many it has.  error, error_full, error_empty: mean squared norm of its errors, E_C, of the model's, E_M,
+    and of its corrupted run's, E_0.  faithfulness = (E_0 - E_C) / (E_0 - E_M), 1 for the model; nan where the
+    corruption raises the error by less than RISE.  difference: mean |corrupted run - model|^2, what there is to
+    explain: where it is small beside E|x|^2 a circuit says little about the model, however near it comes.  distance:
+    mean |circuit - model|^2 / difference, 0 for the model, which a circuit must be near also where it errs.  lost: as
+    in `Patcher.lost`.  error_std, distance_std, lost_std: over prompts."""
+    output, target = patcher(circuit), patcher.pair.target
+    over_prompts = dict(
+        error=(output - target).square().sum(-1),
+        distance=(output - patcher.full).square().sum(-1) / patcher.scale,
+        lost=patcher.lost(output),
+    )
+    mean = {name: value.mean().item() for name, value in over_prompts.items()}
+    full, empty = ((each - target).square().sum(-1).mean().item() for each in (patcher.full, patcher.empty))
     return dict(
-        edges=edges,
-        faithfulness=faithfulness,
+        edges=int((circuit.cpu() * patcher.graph.carrying).count_nonzero()),
+        faithfulness=(empty - mean["error"]) / (empty - full) if empty - full > RISE else math.nan,
         difference=patcher.scale,
-        distance=away.mean().item(),
-        lost=lost.mean().item(),
-        error=error,
+        **mean,
         error_full=full,
         error_empty=empty,
-        **spread,
+        **{f"{name}_std": value.std(correction=0).item() for name, value in over_prompts.items()},
     )
 
 
@@ -78,26 +72,23 @@ def completeness(patcher: Patcher, circuit: Tensor, generator: torch.Generator, 
     """Whether anything outside the circuit does the same work.
 
     complement: share of the prediction (1 - lost) kept by the edges outside, with the circuit's corrupted: 0 for a
-    complete one. complement_after: the largest of that, in absolute value, over `subsets` random halves taken away
-    from the outside. gap: mean over random halves K of the circuit of |kept by circuit without K - kept by model
+    complete one.  complement_after: the largest of that, in absolute value, over `subsets` random halves taken away
+    from the outside.  gap: mean over random halves K of the circuit of |kept by circuit without K - kept by model
     without K|."""
     graph, circuit = patcher.graph, circuit.cpu()
     outside, inside = graph.mask() - circuit, circuit.bool() & graph.carrying
     kept = lambda mask: 1 - patcher.lost(patcher(mask)).mean().item()
     half = lambda: (torch.rand(len(circuit), generator=generator) < 0.5).float()
     after = [kept(outside * half()) for _ in range(subsets)]
-    gaps = []
-    for _ in range(subsets):
-        left = 1 - inside * half()
-        gaps.append(abs(kept(circuit * left) - kept(left)))
+    left = [1 - inside * half() for _ in range(subsets)]
+    gaps = [abs(kept(circuit * mask) - kept(mask)) for mask in left]
     return dict(complement=kept(outside), complement_after=max(after, key=abs), gap=float(np.mean(gaps)))
 
 
 @torch.no_grad()
 def minimality(patcher: Patcher, circuit: Tensor) -> pd.DataFrame:
-    """Of every edge of a circuit, what its removal costs: writer, reader, cost (rise of `distance`), essential (cost
-    above 0.01).
-    """
+    """What the removal of every edge of a circuit costs: writer, reader, cost (rise of `distance`), essential (cost
+    above ESSENTIAL)."""
     circuit, rows = circuit.cpu(), []
     start = _distance(patcher, circuit)
     for i in (circuit.bool() & patcher.graph.carrying).nonzero().flatten().tolist():
@@ -106,11 +97,11 @@ def minimality(patcher: Patcher, circuit: Tensor) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["writer", "reader", "cost", "essential"])
 
 
-def _distance(patcher, circuit):
+def _distance(patcher: Patcher, circuit: Tensor) -> float:
     return (patcher(circuit) - patcher.full).square().sum(-1).mean().item() / patcher.scale
 
 
-def _drop(circuit, i):
+def _drop(circuit: Tensor, i: int) -> Tensor:
     fewer = circuit.clone()
     fewer[i] = 0
     return fewer
@@ -125,11 +116,10 @@ def eliminate(
     until a round takes none.
 
     Several patchers of one model (other tasks, other prompts): a joint circuit, which stays that near on every one
-    of them. effects: [E], such as `exact`'s, best measured on other prompts than the patchers'."""
+    of them.  effects: [E], such as `exact`'s, best measured on other prompts than the patchers'."""
     check("distance", 0 < distance < 1, "between 0 and 1", distance)
     patchers = [patchers] if isinstance(patchers, Patcher) else list(patchers)
-    order = _tensor(effects).abs().argsort(stable=True).tolist()
-    circuit = patchers[0].graph.carrying.float()
+    order, circuit = _sizes(effects).argsort(stable=True).tolist(), patchers[0].graph.carrying.float()
     while True:
         before = circuit
         for i in order:
@@ -140,39 +130,13 @@ def eliminate(
 
 
 def overlap(a: Tensor, b: Tensor, graph: Graph) -> dict[str, float]:
-    """Edges in both over edges in either, position edges left out, beside what sets of these sizes can show.
+    """What two circuits share, position edges left out: a, b, both (edges), overlap (edges in both over edges in
+    either), null (its mean over random circuits of these sizes: exact, hypergeometric).
 
-    null: its mean over random circuits of these sizes (exact, hypergeometric); p: the chance that they overlap as
-    much. ceiling: the most that two sets of these sizes can overlap.  What the same task gives twice, on other
-    prompts or by another method, is lower and is the measure to hold two tasks against."""
+    What the same task gives twice, on other prompts or by another method, is the measure to hold two tasks against."""
     a, b = (each.cpu().bool() & graph.carrying for each in (a, b))
     size_a, size_b, both, carrying = int(a.sum()), int(b.sum()), int((a & b).sum()), int(graph.carrying.sum())
     share = lambda both: both / (size_a + size_b - both) if size_a + size_b else math.nan
-    drawn = (carrying, size_a, size_b)
     possible = np.arange(max(0, size_a + size_b - carrying), min(size_a, size_b) + 1)
-    null = float((scipy_stats.hypergeom.pmf(possible, *drawn) * share(possible)).sum())
-    return dict(
-        a=size_a,
-        b=size_b,
-        both=both,
-        overlap=share(both),
-        null=null,
-        p=float(scipy_stats.hypergeom.sf(both - 1, *drawn)),
-        ceiling=share(min(size_a, size_b)),
-    )
-
-
-def swap(circuits: dict[str, Tensor], patchers: dict[str, Patcher]) -> pd.DataFrame:
-    """Each circuit on each task, its own and the others': circuit, task and the columns of `measure`."""
-    both = [(name, task) for name in circuits for task in patchers]
-    return pd.DataFrame(
-        [dict(circuit=name, task=task, **measure(patchers[task], circuits[name])) for name, task in both]
-    )
-
-
-def agreement(a: pd.Series, b: pd.Series, graph: Graph, size: int) -> dict[str, float]:
-    """How far two methods' effects [E] agree: Spearman's rank correlation of absolute effects, `overlap` of their
-    `size` strongest.
-    """
-    rank = scipy_stats.spearmanr(*(np.abs(np.asarray(each))[graph.carrying.numpy()] for each in (a, b))).statistic
-    return dict(rank=float(rank), **overlap(strongest(a, size), strongest(b, size), graph))
+    null = float((scipy_stats.hypergeom.pmf(possible, carrying, size_a, size_b) * share(possible)).sum())
+    return dict(a=size_a, b=size_b, both=both, overlap=share(both), null=null)

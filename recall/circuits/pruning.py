@@ -1,11 +1,12 @@
-"""Learned pruning: one hard-concrete gate per edge, trained to keep the prediction with few edges (facts 6, after
-Edge Pruning).
+"""Learned pruning: a hard-concrete gate per edge, trained to keep the prediction with few edges (facts 6, after Edge
+Pruning).
 
 A gate is  z = clip(1.2 s - 0.1, 0, 1),  s = sigmoid((log u - log(1 - u) + a) / temperature),  u uniform, a learned:
 it is exactly 0 or 1 with positive probability, and P(z > 0) = sigmoid(a - temperature log(0.1 / 1.1)) counts edges
 without noise.  The objective
 
-    fit * mean |prediction under z - wanted|^2 / mean |corrupted run - model|^2   +   l1 (s - s*)   +   l2 (s - s*)^2   -   sharing * h
+    fit * mean |prediction under z - wanted|^2 / mean |corrupted run - model|^2
+        +  l1 (s - s*)  +  l2 (s - s*)^2  -  sharing * h
 
 has s, the expected share of edges gone, driven to s* by multipliers l1, l2 that ascend the gradient while the gates
 descend, and h, the expected share of another task's circuit that is kept: the reward for sharing, which leaves the
@@ -31,16 +32,15 @@ START, SPREAD = 2.0, 0.01
 
 @dataclass(frozen=True)
 class PruningConfig:
-    """edges: size of the circuit wanted.  steps: of training; ramp: share of them in which s* rises linearly from 0
-    (a sixth in the study).
+    """edges: size of the circuit wanted.  steps: of training.  ramp: share of them in which s* rises linearly from 0
+    (a sixth in the study).  batch: prompts a step.  wanted: `model`, its own prediction, or `truth`, what follows (the
+    study's).  sharing: weight of the reward for edges of the `shared` circuit, 0 or more, on the scale of `fit`.
 
     rate: learning rate of the gates, AdamW, warmed up over a sixth of the steps, then falling linearly to 0 (0.8 in
     facts 6); that of the multipliers is `pressure` times as large (1 in facts 6, for 3000 steps: in a few hundred
     they would not catch up, and the circuit cut from gates that are still open explains nothing).  fit: weight of
     the fit (1000 in facts 6, on a mean over dimensions).  Of 28 combinations tried on one model (n = 3, seed 0,
-    1-after-query), at the size of its reference circuit, these came nearest to it. batch: prompts a step.  wanted:
-    `model`, its own prediction, or `truth`, what follows (the study's). sharing: weight of the reward for edges of
-    the `shared` circuit, 0 or more, on the scale of `fit`."""
+    1-after-query), at the size of its reference circuit, these came nearest to it."""
 
     edges: int
     steps: int = 200
@@ -94,20 +94,13 @@ def prune(
     check("edges", config.edges <= most, f"at most {most}, those that can carry a difference", config.edges)
     weight, generator = model.read_out.weight, torch.Generator().manual_seed(config.seed)
     random = lambda draw: draw(len(graph.edges), generator=generator).to(weight)
-    carrying = graph.carrying.to(weight.device)
-    reward = (
-        0.0 if shared is None else config.sharing * carrying * shared.to(weight) / shared.sum().clamp(min=1).to(weight)
-    )
-    gone = 1 - config.edges / most
-    a, multipliers = (START + SPREAD * random(torch.randn)).requires_grad_(), weight.new_zeros(2).requires_grad_()
-    optimiser = torch.optim.AdamW(
-        [dict(params=[a]), dict(params=[multipliers], maximize=True, lr=config.rate * config.pressure)],
-        lr=config.rate,
-        weight_decay=0,
-    )
-    warm = max(config.steps // 6, 1)
-    rate = lambda step: min((step + 1) / warm, (config.steps - step) / max(config.steps - warm, 1))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
+    carrying, gone = graph.carrying.to(weight.device), 1 - config.edges / most
+    reward = 0.0
+    if shared is not None:
+        reward = config.sharing * carrying * shared.to(weight) / shared.sum().clamp(min=1).to(weight)
+    a = (START + SPREAD * random(torch.randn)).requires_grad_()
+    multipliers = weight.new_zeros(2).requires_grad_()
+    optimiser, schedule = _optimiser(a, multipliers, config)
     for step in range(config.steps):
         z = torch.where(carrying, gate(a, random(torch.rand).clamp(1e-6, 1 - 1e-6)), 1)
         misfit = sum(_misfit(model, pair, z, config, generator) for pair in pairs) / len(pairs)
@@ -119,7 +112,17 @@ def prune(
         optimiser.step()
         schedule.step()
     a = a.detach().masked_fill(~carrying, -math.inf)
-    return torch.zeros_like(a).index_fill(0, a.argsort(descending=True, stable=True)[: config.edges], 1), steady_gate(a)
+    circuit = torch.zeros_like(a).index_fill(0, a.argsort(descending=True, stable=True)[: config.edges], 1)
+    return circuit, steady_gate(a)
+
+
+def _optimiser(a: Tensor, multipliers: Tensor, config: PruningConfig):
+    """AdamW that descends for the gates and ascends for the multipliers, and its warm-up and decay."""
+    ascends = {"params": [multipliers], "maximize": True, "lr": config.rate * config.pressure}
+    optimiser = torch.optim.AdamW([{"params": [a]}, ascends], lr=config.rate, weight_decay=0)
+    warm = max(config.steps // 6, 1)
+    rate = lambda step: min((step + 1) / warm, (config.steps - step) / max(config.steps - warm, 1))
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
 
 
 def _misfit(model: GPT, pair: Pair, z: Tensor, config: PruningConfig, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ from recall.measures import cells
 from recall.runs import Run
 from recall.stats import LEAST, LEVEL
 from recall.studies.claims import CLAIMS, LABELS, SEEDS, SETTING, goes_on_first, outcomes, status
-from recall.studies.weights import dissect, methods
+from recall.studies.weights import methods, shared
 
 
 def evidence(row: dict) -> str:
@@ -43,30 +43,30 @@ def _p(value: float) -> str:
 
 
 def separate_circuits(circuits: pd.DataFrame) -> dict:
-    """Rule, refuter, evidence and status of the claim about edges, by the rule of `recall.studies.weights.dissect`
+    """Rule, refuter, evidence and status of the claim about edges, by the rule of `recall.studies.weights.shared`
     in every corruption of which there are enough models: `reproduced` if all are separate, `not reproduced` if none
     is and all overlap beyond chance, else `in part`.
     """
     found = {
         name: group
-        for name, group in dissect.overlaps(dissect.declared(dissect.last_steps(circuits))).groupby(
+        for name, group in shared.overlaps(shared.decisive(shared.last_steps(circuits))).groupby(
             "corruption", sort=False
         )
         if len(group) >= stats.LEAST
     }
-    separate = [dissect.verdict(group.shared) == "separate" for group in found.values()]
+    separate = [shared.verdict(group.shared) == "separate" for group in found.values()]
     beyond = [stats.interval(group.overlap - group.null)[1] > 0 for group in found.values()]
     words = []
     for name, group in found.items():
         mean, low, high = stats.interval(group.overlap)
         words.append(
-            f"{name}: {dissect.verdict(group.shared)}, overlap {mean:.2f} (95 % interval {low:.2f} to {high:.2f}, "
+            f"{name}: {shared.verdict(group.shared)}, overlap {mean:.2f} (95 % interval {low:.2f} to {high:.2f}, "
             f"{len(group)} models; "
             f"chance {group.null.mean():.2f}, same task twice {group.ceiling.mean():.2f})"
         )
     return dict(
         rule="shared part of the overlap, between chance and the same task twice: its 95 % interval over models "
-        f"below {dissect.LOW}, in every corruption",
+        f"below {shared.LOW}, in every corruption",
         refuter="95 % interval of the overlap beyond chance above 0",
         evidence="; ".join(words),
         status="not tested"
@@ -259,7 +259,7 @@ def questions(
             []
             if compared is None
             else [
-                methods.differences(dissect.declared(compared), "with_first", *pair, "2-after")
+                methods.differences(shared.decisive(compared), "with_first", *pair, "2-after")
                 for pair in (("rewarded", "reference"), ("pruned rewarded", "pruned"))
             ]
         )

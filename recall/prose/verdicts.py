@@ -17,7 +17,7 @@ from recall.measures import cells, dates, kind, order_of
 from recall.prose.claims import evidence, written
 from recall.runs import Run
 from recall.studies.abilities.tables import plateaus
-from recall.studies.weights import dissect, methods, roles
+from recall.studies.weights import methods, roles, shared
 from recall.studies.when import knockouts
 
 SEEDS = 3  # with fewer runs in a cell nothing is concluded from it
@@ -871,11 +871,11 @@ def overlapped(circuits: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     all_models = circuits.run.nunique()
-    for corruption, group in dissect.overlaps(circuits).groupby("corruption", sort=False):
+    for corruption, group in shared.overlaps(circuits).groupby("corruption", sort=False):
         rows.append(
             {
                 "corruption": corruption,
-                "verdict": dissect.verdict(group.shared),
+                "verdict": shared.verdict(group.shared),
                 "models": f"{len(group)} of {all_models}",
                 "r": _cell(group.shared, 3),
                 "overlap": _cell(group.overlap),
@@ -885,7 +885,7 @@ def overlapped(circuits: pd.DataFrame) -> pd.DataFrame:
                 "chance ": f"{group.inside_null.mean():.2f}",
             }
         )
-    group = dissect.across(circuits)
+    group = shared.across(circuits)
     rows.append(
         {
             "corruption": "label and state",
@@ -929,7 +929,7 @@ def swapped(circuits: pd.DataFrame) -> pd.DataFrame:
 def weights(circuits: pd.DataFrame, index: pd.Series) -> str:
     """Overlap against chance, the rule's verdict and the natural experiment, in words.  index: label index by run."""
     lines, all_models = [], circuits.run.nunique()
-    for corruption, group in dissect.overlaps(circuits).groupby("corruption", sort=False):
+    for corruption, group in shared.overlaps(circuits).groupby("corruption", sort=False):
         if len(group) < stats.LEAST:
             lines.append(
                 f"* **{corruption}**: in {len(group)} of {all_models} models it moves both predictions: too few for "
@@ -942,7 +942,7 @@ def weights(circuits: pd.DataFrame, index: pd.Series) -> str:
             f"* **{corruption}**: the circuits share "
             f"{'more than' if low > 0 else 'less than' if high < 0 else 'no more than'} chance does (by {mean:.2f}, "
             f"95 % interval {low:.2f} to {high:.2f}, "
-            f"{len(group)} models). By the rule: *{dissect.verdict(group.shared)}*, r = {_mean(group.shared, 4)}; by "
+            f"{len(group)} models). By the rule: *{shared.verdict(group.shared)}*, r = {_mean(group.shared, 4)}; by "
             f"dimension: {'; '.join(f'n = {n}, {_mean(part.shared)}' for n, part in group.groupby('dimension'))}."
         )
         rho, under, over = stats.spearman(group.run.map(index), group.shared)
@@ -951,7 +951,7 @@ def weights(circuits: pd.DataFrame, index: pd.Series) -> str:
 
 
 def by_size(table: pd.DataFrame) -> pd.DataFrame:
-    """`dissect.by_size` for a page."""
+    """`shared.by_size` for a page."""
     return pd.DataFrame(
         {
             "strongest edges": table["size"],
@@ -966,7 +966,7 @@ def by_size(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def between_tasks(table: pd.DataFrame) -> pd.DataFrame:
-    """`dissect.between_tasks` for a page."""
+    """`shared.between_tasks` for a page."""
     return (
         table.map(lambda value: "–" if math.isnan(value) else f"{value:.2f}")
         .rename_axis("edges in both / in either")
@@ -986,7 +986,7 @@ def synchronised(circuits: pd.DataFrame) -> str:
     for words, runs_ in (("solve them", solves.index[solves]), ("do not", solves.index[~solves])):
         own = circuits[circuits.run.isin(runs_)]
         with_ = {
-            task: dissect.overlaps(own[own.corruption == "whole-context"], task, "sync 2-after").overlap
+            task: shared.overlaps(own[own.corruption == "whole-context"], task, "sync 2-after").overlap
             for task in ("1-after", "2-after")
         }
         if len(runs_):
@@ -1185,21 +1185,21 @@ def converted(training: pd.DataFrame) -> str:
 
 def begun(onsets: pd.DataFrame) -> str:
     """When the edges of the last circuits start to matter, against the dates of the abilities.  onsets:
-    `dissect.onsets`.
+    `shared.onsets`.
     """
     lines = []
     for task, group in onsets.groupby("task", sort=False):
         there = group.dropna()
         if there.empty:
             lines.append(
-                f"* **{task}-query**: no edge alone carries {dissect.ONSET:.0%} of it, or its ability has no date."
+                f"* **{task}-query**: no edge alone carries {shared.ONSET:.0%} of it, or its ability has no date."
             )
             continue
         before = (there.onset < there.date).mean()
         lines.append(
             f"* **{task}-query** ({'date' if there.date.nunique() == 1 else 'dates'} "
             f"{' and '.join(f'{date:,.0f}' for date in there.date.unique())}): {len(there)} of the {len(group)} "
-            f"edges of its last circuits carry {dissect.ONSET:.0%} "
+            f"edges of its last circuits carry {shared.ONSET:.0%} "
             f"alone at some step; {before:.0%} of these do so before the ability's date. Onsets: median step "
             f"{there.onset.median():,.0f}, middle half {there.onset.quantile(0.25):,.0f} to "
             f"{there.onset.quantile(0.75):,.0f}."
@@ -1323,7 +1323,7 @@ def paired(pairs: pd.DataFrame) -> str:
 
 
 def traced(table: pd.DataFrame) -> str:
-    """Which single row moves each prediction most, before the last layer, over models.  table: `dissect.trace` of
+    """Which single row moves each prediction most, before the last layer, over models.  table: `roles.trace` of
     several models.
     """
     lines = []

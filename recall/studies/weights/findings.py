@@ -6,11 +6,10 @@
     roles      roles       circuit_heads, circuit_rows, circuit_removals, circuit_pairs
     training   dissect     circuits_over_training, circuit_edges_over_training
 
-`python -m recall dissect RUN ... --parts circuits methods` makes the tables of some parts for some runs; the rows of
-other runs stay. The committed ones: `circuits methods roles` of the `fast-0` runs of data/runs with 4 labels, and
-`training` of runs of data/atlas that convert when both abilities are there, trained again for their checkpoints
-(python -m recall train --config data/atlas/NAME/config.json --out FOLDER); that of n = 4 by
-dissect.over_training(run, Scale(find=16, test=64), most=7), to save time."""
+The committed ones: `circuits methods roles` of the `fast-0` runs of data/runs with 4 labels, and `training` of runs of
+data/atlas that convert when both abilities are there, trained again for their checkpoints (python -m recall train
+--config data/atlas/NAME/config.json --out FOLDER); that of n = 4 by dissect.over_training(run, Scale(find=16,
+test=64), most=7), to save time."""
 
 from __future__ import annotations
 
@@ -19,9 +18,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from recall import data, measures, runs
-from recall.measures import kind
 from recall.runs import Run
-from recall.studies.weights import dissect, methods, roles
+from recall.studies.weights import shared
+from recall.studies.weights.dissect import FULL, Scale, dissect, over_training
+from recall.studies.weights.methods import compare
+from recall.studies.weights.roles import roles
+from recall.studies.weights.shared import CORRUPTION, TASKS
 from recall.task import check
 
 PARTS = {
@@ -34,28 +36,26 @@ TABLES = tuple(name for names in PARTS.values() for name in names)
 
 
 def find(
-    run: Run, parts=tuple(PARTS), scale: dissect.Scale = dissect.Scale(), known: dict[str, pd.DataFrame] | None = None
+    run: Run, parts=tuple(PARTS), scale: Scale = FULL, known: dict[str, pd.DataFrame] | None = None
 ) -> dict[str, pd.DataFrame]:
     """The tables of some parts of one finished run.  known: tables that hold its circuits already, else these are
-    found first.
-    """
+    found first."""
     for part in parts:
         check("parts", part in PARTS, f"among {', '.join(PARTS)}", part)
-    there = known is not None and run.name in set(known["circuits"].run) and "circuits" not in parts
-    circuits, edges = (
-        (known["circuits"], known["circuit_edges"])
-        if there
-        else dissect.dissect(run, scale=scale)
-        if set(parts) != {"training"}
-        else (None, None)
-    )
-    made = {
-        "circuits": lambda: (circuits, edges),
-        "methods": lambda: (methods.compare(run, circuits, edges, scale),),
-        "roles": lambda: roles.roles(run, circuits, edges, scale),
-        "training": lambda: dissect.over_training(run, scale),
+    circuits, found = (), {}
+    if known is not None and "circuits" not in parts and run.name in set(known["circuits"].run):
+        circuits = tuple(known[name] for name in PARTS["circuits"])
+    elif set(parts) != {"training"}:
+        circuits = dissect(run, scale=scale)
+    make = {
+        "circuits": lambda: circuits,
+        "methods": lambda: (compare(run, *circuits, scale),),
+        "roles": lambda: roles(run, *circuits, scale),
+        "training": lambda: over_training(run, scale),
     }
-    return {name: frame for part in parts for name, frame in zip(PARTS[part], made[part]())}
+    for part in parts:
+        found |= zip(PARTS[part], make[part]())
+    return found
 
 
 def committed(names=TABLES) -> dict[str, pd.DataFrame]:
@@ -65,9 +65,10 @@ def committed(names=TABLES) -> dict[str, pd.DataFrame]:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a page shows.  tables: by name.  finished: the models, by name.  dimension: whose models are drawn.
-    committed: whether these are the tables of data/tables, of which not all models count for the verdict.
-    """
+    """What a page shows.
+
+    tables: by name.  finished: the models, by name.  dimension: whose models are drawn.  committed: whether these are
+    the tables of data/tables, of which not all models count for the verdict."""
 
     tables: dict[str, pd.DataFrame]
     finished: dict[str, Run]
@@ -78,14 +79,12 @@ class Findings:
         return self.tables[name]
 
     def decisive(self, name: str) -> pd.DataFrame:
-        """A table's rows of the models that the verdict is about: of our own, `dissect.declared`; of a reader's run,
-        all.
-        """
-        return dissect.declared(self[name]) if self.committed else self[name]
+        """A table's rows of the models that the verdict is about: `shared.decisive` of ours, all of a reader's run."""
+        return shared.decisive(self[name]) if self.committed else self[name]
 
     @property
     def circuits(self) -> pd.DataFrame:
-        return dissect.last_steps(self.decisive("circuits"))
+        return shared.last_steps(self.decisive("circuits"))
 
     @property
     def edges(self) -> pd.DataFrame:
@@ -95,11 +94,9 @@ class Findings:
     @property
     def models(self) -> dict[str, str]:
         """Name -> what a page calls it, of the models that are drawn."""
-        return {
-            name: f"{kind(run)}, n = {self.dimension}, seed {run.config['seed']}"
-            for name, run in self.finished.items()
-            if run.config["task"]["dimension"] == self.dimension
-        }
+        drawn = {name: run for name, run in self.finished.items() if _dimension(run) == self.dimension}
+        called = "{}, n = {}, seed {}".format
+        return {name: called(measures.kind(run), self.dimension, run.config["seed"]) for name, run in drawn.items()}
 
     @property
     def index(self) -> dict[str, float]:
@@ -111,28 +108,25 @@ class Findings:
         return next((name for name, called in self.models.items() if called.startswith(words)), next(iter(self.models)))
 
 
-def shown(run: str = "", dimension: int = 5, scale: dissect.Scale = dissect.Scale()) -> Findings:
-    """The committed findings; or those of a finished run, by name or folder, taken apart now.  ValueError for a
-    dimension without models, and for a run that answers every prompt alike.
-    """
+def _dimension(run: Run) -> int:
+    return run.config["task"]["dimension"]
+
+
+def shown(run: str = "", dimension: int = 5, scale: Scale = FULL) -> Findings:
+    """The committed findings; or those of a finished run, by name or folder, taken apart now.
+
+    ValueError for a dimension without models, and for a run that answers every prompt alike."""
     if run:
         chosen = runs.opened(run)
         tables = find(chosen, scale=scale)
-        moved = set(dissect.circuits_of(tables["circuits"][tables["circuits"].corruption == methods.CORRUPTION]))
-        check(
-            "run",
-            set(methods.TASKS) <= moved,
-            f"one whose 1- and 2-after-query {methods.CORRUPTION} moves by {scale.telling} or more",
-            run,
-        )
-        return Findings(tables, {chosen.name: chosen}, chosen.config["task"]["dimension"], False)
+        circuits = tables["circuits"]
+        moved = set(TASKS) <= set(shared.circuits_of(circuits[circuits.corruption == CORRUPTION]))
+        wanted = f"one whose 1- and 2-after-query {CORRUPTION} moves by {scale.telling} or more"
+        check("run", moved, wanted, run)
+        return Findings(tables, {chosen.name: chosen}, _dimension(chosen), False)
     tables = committed()
     finished = {name: runs.load(name) for name in tables["circuits"].run.unique()}
-    there = sorted({each.config["task"]["dimension"] for each in finished.values()})
-    check(
-        "dimension",
-        dimension in there,
-        f"one of {', '.join(map(str, there))}, or that of a run of your own (run)",
-        dimension,
-    )
+    there = sorted({*map(_dimension, finished.values())})
+    wanted = f"one of {', '.join(map(str, there))}, or that of a run of your own (run)"
+    check("dimension", dimension in there, wanted, dimension)
     return Findings(tables, finished, dimension, True)

@@ -1,104 +1,94 @@
-"""What chapter 7 draws: places of writers and readers, and the edges of circuits between them."""
+"""What chapter 7 draws: places of writers and readers, and the edges of circuits between them.
+
+A circuit is a text with a letter for every edge, x or a point, in the order in which a model's table of effects lists
+its edges: that of `recall.circuits.graph.Graph.edges`."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
-from torch import Tensor
 
-from recall.circuits.graph import Graph
-from recall.studies.weights.dissect import circuits_of, last_steps, read
-
-PARTS = ("neither", "the first task only", "the second task only", "both")
+PARTS = ["neither", "the first task only", "the second task only", "both"]
+BOTH_TASKS = "1- and 2-after-query"
 PAIRS = {  # of tasks that a graph can show, as the page calls them
-    "1- and 2-after-query": ("1-after", "2-after"),
+    BOTH_TASKS: ("1-after", "2-after"),
     "2- and 3-after-query": ("2-after", "3-after"),
     "1-after and synchronised 2-after": ("1-after", "sync 2-after"),
     "2-after and synchronised 2-after": ("2-after", "sync 2-after"),
 }
 REFERENCE = "elimination"
+METHODS = {"larger": "exact effects", "attribution": "attribution", "pruned": "learned pruning"}
+EVERYWHERE = "whole-context"  # the corruption with circuits of every method and pair
+EDGE = ["writer", "reader", "circuit", "first", "second", "x", "y", "x2", "y2"]
 
 
 def graph_table(
     circuits: pd.DataFrame, edges: pd.DataFrame, methods: pd.DataFrame, models: dict[str, str], first: str
 ) -> pd.DataFrame:
-    """One row per edge for `charts.circuit_graph`, by model, corruption, tasks and method: places of writer and
-    reader, what its corruption alone costs 1- and 2-after-query, and which of the two tasks' circuits (draw 1) holds
-    it.
+    """EDGE, model, corruption, tasks, method: one row per edge and scene for `charts.circuit_graph`, at last steps.
 
-    models: run -> what the page calls it; of their last steps.  All have reference circuits of 1- and 2-after-query
-    under every corruption; under whole-context also those of the other methods, and `first` those of the other
-    PAIRS."""
-    scenes, last = [], last_steps(circuits)
-    for (run, corruption), group in last[last.run.isin(models)].groupby(["run", "corruption"], sort=False):
-        of = {task: found[0] for task, found in circuits_of(group).items()}
-        scene = dict(model=models[run], corruption=corruption)
-        if not {"1-after", "2-after"} <= set(of):
+    circuit: one of PARTS, which of the two tasks' circuits (draw 1) holds the edge.  first, second: what its
+    corruption alone costs 1- and 2-after-query.  models: run -> what the page calls it.  All have reference circuits
+    of 1- and 2-after-query under every corruption; under whole-context also those of the other methods, and `first`
+    those of the other PAIRS."""
+    scenes = []
+    for (run, corruption), group in circuits[circuits.run.isin(models)].groupby(["run", "corruption"], sort=False):
+        step = group.step.max()
+        of = _by(group[(group.step == step) & (group.draw == 1)], "task")
+        effects = edges[(edges.run == run) & (edges.corruption == corruption) & (edges.step == step)]
+        if not set(PAIRS[BOTH_TASKS]) <= set(of):
             continue
-        effects = edges[(edges.run == run) & (edges.corruption == corruption) & (edges.step == group.step.iloc[0])]
-        drawn = lambda a, b, **more: scenes.append(
-            _drawn(Graph(int(group.layers.iloc[0]), int(group.heads.iloc[0])), effects, a, b).assign(**scene, **more)
-        )
-        for words, (a, b) in PAIRS.items():
-            if (a, b) == ("1-after", "2-after") or run == first and corruption == "whole-context" and {a, b} <= set(of):
-                drawn(of[a], of[b], tasks=words, method=REFERENCE)
-        if corruption == "whole-context":
-            of = methods[methods.run == run].set_index(["method", "task"]).circuit
-            for method, words in (
-                ("larger", "exact effects"),
-                ("attribution", "attribution"),
-                ("pruned", "learned pruning"),
-            ):
-                if method in of.index:
-                    drawn(*(read(of[method, f"{k}-after"]) for k in (1, 2)), tasks=next(iter(PAIRS)), method=words)
-    return (
-        pd.concat(scenes, ignore_index=True)
-        if scenes
-        else pd.DataFrame(columns=[*GRAPH, "model", "corruption", "tasks", "method"])
-    )
+        pairs = PAIRS if run == first and corruption == EVERYWHERE else {BOTH_TASKS: PAIRS[BOTH_TASKS]}
+        drawn = [(words, REFERENCE, of[a], of[b]) for words, (a, b) in pairs.items() if {a, b} <= set(of)]
+        if corruption == EVERYWHERE:
+            found = _by(methods[methods.run == run], ["method", "task"])
+            two = {method: [found.get((method, task)) for task in PAIRS[BOTH_TASKS]] for method in METHODS}
+            drawn += [(BOTH_TASKS, METHODS[method], *both) for method, both in two.items() if None not in both]
+        for tasks, method, a, b in drawn:
+            scene = {"model": models[run], "corruption": corruption, "tasks": tasks, "method": method}
+            scenes.append(_drawn(group.layers.iloc[0], group.heads.iloc[0], effects, a, b).assign(**scene))
+    return _all(scenes, ["model", "corruption", "tasks", "method"])
 
 
 def graph_over_training(training: pd.DataFrame, edges: pd.DataFrame, models: dict[str, str]) -> pd.DataFrame:
-    """The same, of both tasks' circuits at every step, by model and step."""
+    """EDGE, model, step: the same, of both tasks' circuits at every step."""
     scenes = []
-    for row in training[
-        training.circuit_1.astype(bool) & training.circuit_2.astype(bool) & training.overlap.notna()
-    ].itertuples():
+    there = training.circuit_1.astype(bool) & training.circuit_2.astype(bool) & training.overlap.notna()
+    for row in training[there].itertuples():
         effects = edges[(edges.run == row.run) & (edges.step == row.step)]
-        scenes.append(
-            _drawn(Graph(row.layers, row.heads), effects, read(row.circuit_1), read(row.circuit_2)).assign(
-                model=models[row.run], step=row.step
-            )
-        )
-    return pd.concat(scenes, ignore_index=True) if scenes else pd.DataFrame(columns=[*GRAPH, "model", "step"])
+        scene = _drawn(row.layers, row.heads, effects, row.circuit_1, row.circuit_2)
+        scenes.append(scene.assign(model=models[row.run], step=row.step))
+    return _all(scenes, ["model", "step"])
 
 
-GRAPH = ["writer", "reader", "circuit", "first", "second", "x", "y", "x2", "y2"]
+def _by(rows: pd.DataFrame, key) -> dict:
+    """Circuits by a column or two, those that there are."""
+    return rows[rows.circuit.notna() & (rows.circuit != "")].set_index(key).circuit.to_dict()
 
 
-def _drawn(graph: Graph, effects: pd.DataFrame, a: Tensor, b: Tensor) -> pd.DataFrame:
-    """GRAPH, the edges that carry something."""
-    rows = pd.DataFrame(graph.edges, columns=["writer", "reader"]).assign(
-        circuit=np.array(PARTS)[(a + 2 * b).int().numpy()]
-    )[graph.carrying.numpy()]
-    rows = rows.merge(
-        effects.rename(columns={"noising_1": "first", "noising_2": "second"})[["writer", "reader", "first", "second"]],
-        on=["writer", "reader"],
-        validate="one_to_one",
-    )
-    rows[["x", "y"]] = [_place(name, graph) for name in rows.writer]
-    rows[["x2", "y2"]] = [_place(name, graph, reads=True) for name in rows.reader]
-    return rows
+def _all(scenes: list[pd.DataFrame], what: list[str]) -> pd.DataFrame:
+    return pd.concat(scenes, ignore_index=True) if scenes else pd.DataFrame(columns=[*EDGE, *what])
 
 
-def _place(name: str, graph: Graph, reads: bool = False) -> tuple[float, float]:
+def _drawn(layers: int, heads: int, effects: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
+    """EDGE of the edges that carry something."""
+    rows = effects.rename(columns={"noising_1": "first", "noising_2": "second"})
+    rows["circuit"] = [PARTS[(in_a == "x") + 2 * (in_b == "x")] for in_a, in_b in zip(a, b, strict=True)]
+    rows = rows[rows.writer != "position"]
+    places = [
+        (*_place(w, layers, heads), *_place(r, layers, heads, reads=True)) for w, r in zip(rows.writer, rows.reader)
+    ]
+    rows[["x", "y", "x2", "y2"]] = places
+    return rows[EDGE]
+
+
+def _place(name: str, layers: int, heads: int, reads: bool = False) -> tuple[float, float]:
     """Depth to the right, heads one under the other; a reader stands to the left of what it belongs to."""
     if name in ("read_in", "read_out"):
-        return (2.0, -0.8) if name == "read_in" else (4.0 + 2.0 * graph.n_layer, -0.8)
+        return (2.0, -0.8) if name == "read_in" else (4.0 + 2.0 * layers, -0.8)
     _, layer, *rest = name.split(".")
     # lifted a little from layer to layer, so that no edge hides behind others
     x, lift = 4.0 + 2.0 * int(layer), 0.13 * int(layer)
     if rest[0] == "mlp":
-        return x + 1.0 - 0.3 * reads, -graph.n_head / 2 - 0.5 - 3 * lift
+        return x + 1.0 - 0.3 * reads, -heads / 2 - 0.5 - 3 * lift
     part = {"q": 0.25, "k": 0.0, "v": -0.25}[rest[2]] if reads else 0.0
-    return x - 0.3 * reads, graph.n_head / 2 - int(rest[1]) + part + lift
+    return x - 0.3 * reads, heads / 2 - int(rest[1]) + part + lift
