@@ -1,6 +1,9 @@
 """The form of the tree: lines, encodings, and who imports whom."""
 
 import ast
+import multiprocessing
+import subprocess
+import sys
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -145,3 +148,13 @@ def test_charts_draw_without_torch():
 def test_sentences_are_made_in_one_place_only():
     users = {name for name in MODULES if any(each.startswith("recall.prose") for each in imported(name))}
     assert {name for name in users if not name.startswith("recall.prose")} <= {"recall.__main__"}
+
+
+def test_quick_layer_reads_no_data_and_starts_no_process():
+    """What conftest.py sees to: this test is a quick one."""
+    with pytest.raises(AssertionError, match="reads data/"):
+        (ROOT / "data" / "playground.json").read_bytes()
+    with pytest.raises(AssertionError, match="starts a process"):
+        subprocess.run([sys.executable, "-c", ""])
+    with pytest.raises(AssertionError, match="starts a process"):
+        multiprocessing.get_context("spawn").Process(target=print).start()
