@@ -128,7 +128,7 @@ def _sweep(options) -> None:
 
 
 def _evaluate(options) -> None:
-    run = runs.opened(options.RUN)
+    run = runs.load(options.RUN)
     task = settings.from_json(run.config).task
     how = _chosen(options, "haystacks", "traces", "needle", "seed")
     prompts = needle_prompts(task, options.systems, **how)
@@ -137,7 +137,7 @@ def _evaluate(options) -> None:
 
 
 def _measure(options) -> None:
-    lines, chosen = [], [runs.opened(name) for name in options.RUN]
+    lines, chosen = [], [runs.load(name) for name in options.RUN]
     for name, about, rows in studies.measure(options.STUDY, chosen, options.tables):
         file = data.merge(name, rows) if options.commit else runs.write_csv(options.out / f"{name}.csv", rows)
         lines.append(dict(table=name, runs=len(about), rows=len(rows), file=str(file)))

@@ -6,17 +6,18 @@ The error of a prediction is its squared distance to the observation (a squared 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from recall.config import require
 from recall.interventions import apply, named_segment
 from recall.needle import Prompts, haystack_payload, needle_prompts, query_payload
-from recall.predictors import blind_error
+from recall.predictors import blind_error, times
 from recall.task import TaskConfig
 
 THRESHOLD = 0.5  # of the identification score: half way from the label-blind average to ideal recall
@@ -41,11 +42,12 @@ class EvaluationConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "systems", tuple(self.systems))
-        for field in ("haystacks", "traces"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, not {getattr(self, field)!r}")
-        if not self.systems or min(self.systems) < 1:
-            raise ValueError(f"systems must be counts of at least 1, not {self.systems!r}")
+        require(
+            self,
+            haystacks=(self.haystacks >= 1, "at least 1"),
+            traces=(self.traces >= 1, "at least 1"),
+            systems=(min(self.systems, default=0) >= 1, "counts of at least 1"),
+        )
 
 
 def event_errors(predictions: Tensor, prompts: Prompts, config: TaskConfig) -> dict[str, Tensor]:
@@ -54,18 +56,19 @@ def event_errors(predictions: Tensor, prompts: Prompts, config: TaskConfig) -> d
     K = n + 3 after query; after initial it is the length of a haystack segment where that is shorter (n >= 8).
     """
     squared = (predictions - prompts.targets).square().sum(-1)  # [B, T]
-    count = {"query": query_payload(config), "initial": min(query_payload(config), haystack_payload(config))}
+    K = query_payload(config)
+    count = {"query": K, "initial": min(K, haystack_payload(config))}
     first = {"query": prompts.query_row, "initial": prompts.initial_row}
-    return {
-        event: squared[:, first[event] : first[event] + count[event]].T.reshape(-1, *prompts.shape) for event in count
-    }
+    rows = {event: slice(first[event], first[event] + count[event]) for event in count}
+    return {event: squared[:, rows[event]].T.reshape(-1, *prompts.shape) for event in count}
 
 
 def identification_score(mean_error: float, family: str, systems: int) -> float:
     """s = (E_blind - E)/(E_blind - E_ideal) with E_ideal = 0: 0 for the label-blind average, 1 for ideal recall.
 
     nan at N = 1, where there is nothing to identify, and for families without Haar maps, whose E_blind has no closed
-    form."""
+    form.
+    """
     if family not in HAAR or systems == 1:
         return math.nan
     blind = blind_error(systems)
@@ -75,78 +78,85 @@ def identification_score(mean_error: float, family: str, systems: int) -> float:
 def label_index(predictions: Tensor, prompts: Prompts) -> list[dict[str, float]]:
     """Which system a misdirected query's predictions follow, for k = 1..K.
 
-    Least squares, pooled over prompts, of the predictions on the next state of the *observed* system and of the
-    system the *label* names.  At k = 1 the latter is that system's own next state, U_L x_L.  From k = 2 on there are
-    two readings of it: `label_map`, its map applied to the state just observed (U_L y), and `label_state`, its own
-    trajectory going on unseen (U_L^k x_L).  label_index = label weights / all weights: 0 = observation-led, 1 =
-    label-led; nan where the predictions follow neither (weights below 0.1 in sum). Needs a family whose state is
-    observed; nan too where the two systems' predictions coincide (identity maps) or the model's are not finite."""
+    Least squares, pooled over prompts, of the predictions on the next state of the *observed* system and of the system
+    the *label* names.  At k = 1 the latter is that system's own next state, U_L x_L.  From k = 2 on there are two
+    readings of it: `label_map`, its map applied to the state just observed (U_L y), and `label_state`, its own
+    trajectory going on unseen (U_L^k x_L).  label_index = label weights / all weights: 0 = observation-led,
+    1 = label-led; nan where the predictions follow neither (weights below 0.1 in sum).  Needs a family whose state is
+    observed; nan too where the two systems' predictions coincide (identity maps) or the model's are not finite.
+    """
     K = prompts.targets.shape[1] - prompts.query_row
     named = prompts.segments.system[:, named_segment(prompts)]
     resumed = int(prompts.segments.first[0, -1])
     own = prompts.observations[named, resumed : resumed + K]  # [B, K, n] the named system going on
     rows = slice(prompts.query_row, prompts.query_row + K)
     observed, answer = prompts.targets[:, rows], predictions[:, rows]
-    mapped = (prompts.systems.A[named].unsqueeze(1) @ observed[:, :-1].unsqueeze(-1)).squeeze(-1)  # [B, K-1, n]
+    mapped = times(prompts.systems.A[named].unsqueeze(1), observed[:, :-1])  # [B, K-1, n]
     result = []
     for k in range(K):
         columns = {"observed": observed[:, k], "label_state": own[:, k]}
         if k:
             columns["label_map"] = mapped[:, k - 1]
-        X = torch.stack([c.double().flatten() for c in columns.values()], 1)
-        y = answer[:, k].double().reshape(-1, 1)
-        if not y.isfinite().all() or torch.linalg.matrix_rank(X) < X.shape[1]:
-            result.append({"label_index": math.nan})
-            continue
-        weights = torch.linalg.lstsq(X, y).solution.flatten().tolist()
-        row = {f"weight_{name}": weight for name, weight in zip(columns, weights)}
-        total = sum(weights)
-        row["label_index"] = (total - row["weight_observed"]) / total if total >= 0.1 else math.nan
-        result.append(row)
+        result.append(_shares(columns, answer[:, k]))
     return result
 
 
+def _shares(columns: dict[str, Tensor], answer: Tensor) -> dict[str, float]:
+    """Weights of least squares of the answer [B, n] on the columns [B, n], and the label's share of them."""
+    X = torch.stack([c.double().flatten() for c in columns.values()], 1)
+    y = answer.double().reshape(-1, 1)
+    if not y.isfinite().all() or torch.linalg.matrix_rank(X) < X.shape[1]:
+        return {"label_index": math.nan}
+    weights = torch.linalg.lstsq(X, y).solution.flatten().tolist()
+    row = {f"weight_{name}": weight for name, weight in zip(columns, weights)}
+    total = sum(weights)
+    return row | {"label_index": (total - row["weight_observed"]) / total if total >= 0.1 else math.nan}
+
+
 def next_states(prompts: Prompts) -> Tensor:
-    """[B, K, N, n] what each system of the haystack would do next, for k = 1..K, in double precision: at k = 1 its
-    own next state, from k = 2 its map applied to the state just observed.  Needs a family whose state is
+    """[B, K, N, n] what each system of the haystack would do next, for k = 1..K, in double precision.
+
+    At k = 1 its own next state, from k = 2 its map applied to the state just observed.  Needs a family whose state is
     observed.
     """
-    s, N, K = prompts.segments, prompts.count, prompts.targets.shape[1] - prompts.query_row
-    A = prompts.systems.A[s.system[:, :N]].double()  # [B, N, n, n]
-    first = _going_on(prompts)[:, :, :1]  # [B, N, 1, n]
+    N, K = prompts.count, prompts.targets.shape[1] - prompts.query_row
+    A = prompts.systems.A[prompts.segments.system[:, :N]].double()  # [B, N, n, n]
     observed = prompts.targets[:, prompts.query_row :].double()
-    return torch.cat([first, torch.einsum("bnij,bkj->bnki", A, observed[:, : K - 1])], 2).transpose(1, 2)
+    mapped = torch.einsum("bnij,bkj->bnki", A, observed[:, : K - 1])
+    return torch.cat([_going_on(prompts)[:, :, :1], mapped], 2).transpose(1, 2)
 
 
 def _going_on(prompts: Prompts) -> Tensor:
     """[B, N, K, n] every system of the haystack going on unseen, U^k x."""
     s, N, K = prompts.segments, prompts.count, prompts.targets.shape[1] - prompts.query_row
-    return prompts.observations[
-        s.system[:, :N].unsqueeze(-1), (s.first + s.length)[:, :N, None] + torch.arange(K)
-    ].double()
+    time = (s.first + s.length)[:, :N, None] + torch.arange(K)
+    return prompts.observations[s.system[:, :N].unsqueeze(-1), time].double()
 
 
 def pointing(predictions: Tensor, prompts: Prompts, ridge: float = 1e-6) -> Tensor:
-    """[K, N] where the answers point: weight of what each system of the haystack would do next (`next_states`), for
-    k = 1..K.
+    """[K, N] where the answers point: weight of what each system of the haystack would do next, for k = 1..K.
 
-    Least squares, pooled over prompts, of the predictions on every system's next state.  The label's system may also
-    go on unseen (U^k x): that counts as its own.  ridge: per prompt, shares out what columns have in common."""
+    Least squares, pooled over prompts, of the predictions on every system's next state (`next_states`).  The label's
+    system may also go on unseen (U^k x): that counts as its own.  ridge: per prompt, shares out what columns have in
+    common.
+    """
     return pointed(predictions, prompts, ridge)[0]
 
 
 def pointed(predictions: Tensor, prompts: Prompts, ridge: float = 1e-6) -> tuple[Tensor, Tensor]:
-    """`pointing`, and [K] the share of the predictions' squared norm that its regression explains (nan of
-    predictions that are all 0).
+    """`pointing`, and [K] the share of the predictions' squared norm that its regression explains.
+
+    nan of predictions that are all 0.
     """
     N, would, own = prompts.count, next_states(prompts), _going_on(prompts)
+    shared = ridge * len(predictions) * torch.eye(N + 1, dtype=own.dtype)
     named = prompts.segments.label[:, :N] == prompts.segments.label[:, -1:]  # [B, N]
     weights, explained = [], []
     for k in range(would.shape[1]):
         alone = (own[:, :, k] * named.unsqueeze(-1)).sum(1, keepdim=True) * (k > 0)
         X = torch.cat([would[:, k], alone], 1).transpose(1, 2).reshape(-1, N + 1)  # [B * n, N + 1]
         y = predictions[:, prompts.query_row + k].double().reshape(-1)
-        solved = torch.linalg.solve(X.T @ X + ridge * len(predictions) * torch.eye(N + 1, dtype=X.dtype), X.T @ y)
+        solved = torch.linalg.solve(X.T @ X + shared, X.T @ y)
         weights.append(solved[:N] + solved[N] * named.double().mean(0))
         explained.append(1 - (y - X @ solved).square().sum() / y.square().sum())
     return torch.stack(weights), torch.stack(explained)
@@ -161,26 +171,11 @@ def table(predict: Predict, prompts: Prompts, config: TaskConfig, condition: str
     predictions = predict(prompts.inputs)
     rows = []
     for event, errors in event_errors(predictions, prompts, config).items():
-        for k, error in enumerate(errors, start=1):
-            medians = error.double().median(-1).values if error.shape[-1] % 2 else error.double().quantile(0.5, -1)
-            q25, q50, q75 = medians.quantile(
-                torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64, device=medians.device)
-            ).tolist()
-            mean = error.double().mean().item()
-            score = identification_score(mean, config.family, prompts.count) if event == "query" else math.nan
-            rows.append(
-                dict(
-                    systems=prompts.count,
-                    condition=condition,
-                    event=event,
-                    k=k,
-                    mean=mean,
-                    median=q50,
-                    q25=q25,
-                    q75=q75,
-                    score=score,
-                )
-            )
+        for k, error in enumerate(errors.double(), start=1):
+            row = dict(systems=prompts.count, condition=condition, event=event, k=k) | _summary(error)
+            queried = event == "query"
+            row["score"] = identification_score(row["mean"], config.family, prompts.count) if queried else math.nan
+            rows.append(row)
     frame = pd.DataFrame(rows)
     if condition == "misdirected" and prompts.systems.C is None:
         follows = pd.DataFrame(label_index(predictions, prompts)).assign(event="query")
@@ -189,26 +184,26 @@ def table(predict: Predict, prompts: Prompts, config: TaskConfig, condition: str
     return frame
 
 
+def _summary(error: Tensor) -> dict[str, float]:
+    """Of errors [haystacks, traces]: their mean, and the quartiles over haystacks of the medians over traces."""
+    medians = error.median(-1).values if error.shape[-1] % 2 else error.quantile(0.5, -1)
+    q25, q50, q75 = medians.quantile(medians.new_tensor([0.25, 0.5, 0.75])).tolist()
+    return dict(mean=error.mean().item(), median=q50, q25=q25, q75=q75)
+
+
 class Evaluator:
     """The fixed needle sets of one task, evaluated again and again while a model trains."""
 
     def __init__(self, task: TaskConfig, config: EvaluationConfig, device="cpu"):
         self.task = task
-        self.prompts = [
-            needle_prompts(task, N, haystacks=config.haystacks, traces=config.traces, seed=config.seed, device=device)
-            for N in config.systems
-        ]
+        size = dict(haystacks=config.haystacks, traces=config.traces, seed=config.seed)
+        self.prompts = [needle_prompts(task, N, **size, device=device) for N in config.systems]
 
     def __call__(self, predict: Predict) -> pd.DataFrame:
         """`table` for every N, plain and (from N = 2) misdirected."""
-        return pd.concat(
-            [
-                table(predict, prompts, self.task, condition)
-                for prompts in self.prompts
-                for condition in (("plain", "misdirected") if prompts.count > 1 else ("plain",))
-            ],
-            ignore_index=True,
-        )
+        conditions = lambda prompts: ("plain", "misdirected") if prompts.count > 1 else ("plain",)
+        tables = [table(predict, each, self.task, how) for each in self.prompts for how in conditions(each)]
+        return pd.concat(tables, ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -241,7 +236,8 @@ def emergence(curve: pd.DataFrame, column: str = "score", threshold: float = THR
 
     window: the rule is applied to the running median of that many evaluations, because at a constant learning rate a
     single evaluation now and then falls on a spike of the loss that is gone at the next; 1 lets no evaluation fall
-    back. The first evaluation stands for itself, the last for the last `window`."""
+    back.  The first evaluation stands for itself, the last for the last `window`.
+    """
     examples = curve["examples"].to_numpy(float)
     value = smooth(curve[column], window).to_numpy(float) - threshold
     value = value if column == "score" else -value

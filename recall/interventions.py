@@ -15,20 +15,28 @@ one away, or leaves both and changes what should not matter.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Callable
 
 import torch
 from torch import Tensor
 
 from recall import systems as dynamics
+from recall.config import check
 from recall.needle import Prompts
 from recall.systems import Systems
-from recall.task import TaskConfig, check, edit, stream
+from recall.task import TaskConfig, edit, stream
 
 ISOMETRIES = ("haar", "equal", "rotations", "identity")  # families whose maps keep the norm and can be undone
 LOUD = 2.0  # times the amplitude of the label
 HALF = 0.5  # of the way
+
+ANY, TWO, SPARE = "any prompt", "prompts of at least 2 systems", "prompts of fewer systems than labels"
+MOVED = "families haar, rotations and identity"
+TWO_MOVED = f"{TWO}; {MOVED}"
+SAME, ALL, EXACT = "as plain", "exact at every k", "k = 1 open, exact from k = 2"
+NEW, WRONG = "as a new system", "the other system's states at every k"
+NAMELESS = "for who tells systems apart without names"
 
 
 @dataclass(frozen=True)
@@ -47,103 +55,204 @@ class Intervention:
     apply: Callable[[Prompts, TaskConfig], Prompts]
 
 
-def named_segment(prompts: Prompts) -> int:
-    """The haystack segment whose label a misdirected query shows: the next one in the cycle (facts 4.2)."""
-    return (prompts.needle + 1) % prompts.count
+INTERVENTIONS: dict[str, Intervention] = {}
 
 
+def intervention(name: str, label: str, observation: str, applies_to: str):
+    """Register an edit; its docstring is the question."""
+
+    def register(edited):
+        question = " ".join(edited.__doc__.split())
+        INTERVENTIONS[name] = Intervention(name, question, label, observation, applies_to, edited)
+        return edited
+
+    return register
+
+
+def apply(name: str, prompts: Prompts, config: TaskConfig) -> Prompts:
+    """The edited prompts; ValueError for an unknown name or prompts the edit cannot be made on."""
+    check("intervention", name in INTERVENTIONS, f"one of {', '.join(INTERVENTIONS)}", name)
+    return INTERVENTIONS[name].apply(prompts, config)
+
+
+@intervention("plain", ALL, EXACT, ANY)
 def _plain(prompts, config):
+    """Does the model recall the labelled system and go on?"""
     return prompts
 
 
+# --- another label, the same states
+
+
+@intervention("misdirected", WRONG, EXACT, TWO)
 def _misdirected(prompts, config):
+    """The query shows another seen system's label, then the needle's own states: does label or state steer?"""
     _several(prompts)
     return _label(prompts, config, prompts.segments.label[:, named_segment(prompts)])
 
 
+@intervention("unseen-label", NEW, EXACT, SPARE)
 def _unseen_label(prompts, config):
+    """The query shows a label that the prompt does not hold, then the needle's states: is a known label needed?"""
     return _label(prompts, config, unused(prompts, config))
 
 
+@intervention("new-system", "the needle's states at every k", NEW, ANY)
+def _new_system(prompts, config):
+    """A new system comes under the needle's label: does the label override what is seen?"""
+    B, device = len(prompts.tokens), prompts.tokens.device
+    generator = stream("evaluation", 0, B, prompts.count, prompts.needle, 1, device=device)
+    return query_shows(prompts, config, dynamics.draw(config.family, B, config.dimension, generator), generator)
+
+
+@intervention("restart", NEW, NEW, SPARE)
+def _restart(prompts, config):
+    """A new system under a new label: does the model begin afresh in the middle of a prompt?"""
+    return _new_system(_unseen_label(prompts, config), config)
+
+
+@intervention("one-label", "one of the candidates, or their mixture", f"exact from k = 2, {NAMELESS}", TWO)
 def _one_label(prompts, config):
+    """All segments show the needle's label: what is left without names?"""
     _several(prompts)
     label = prompts.segments.label
     return edit(prompts, config, label=label[:, -1:].expand_as(label).contiguous())
 
 
+# --- the query's label shown otherwise
+
+
+@intervention("louder-label", SAME, SAME, ANY)
 def _louder_label(prompts, config):
+    """The query's label has twice its amplitude: does a heavier label steer more?"""
     tokens = prompts.tokens.clone()
     tokens[:, prompts.query_row] *= LOUD
     return replace(prompts, tokens=tokens)
 
 
+@intervention("repeated-label", SAME, SAME, ANY)
 def _repeated_label(prompts, config):
+    """The query's label opens and closes once more before the query: does a second showing help?"""
     return _insert_empty(prompts, config, prompts.segments.label[:, -1])
 
 
+@intervention("broken-adjacency", SAME, SAME, TWO)
 def _broken_adjacency(prompts, config):
+    """An empty segment of another label stands before the query: is recall of the nearest segment only a habit of
+    close and open?
+    """
     _several(prompts)
     return _insert_empty(prompts, config, prompts.segments.label[:, named_segment(prompts)])
 
 
+@intervention("no-close", SAME, SAME, ANY)
 def _no_close(prompts, config):
-    """The query opens on the row where the last haystack segment would close."""
+    """The last close label is missing: is it needed?"""
     start = prompts.segments.start.clone()
-    start[:, -1] -= 1
+    start[:, -1] -= 1  # the query opens on the row where the last haystack segment would close
     shorter = replace(prompts, tokens=prompts.tokens[:, :-1], query_row=prompts.query_row - 1)
     return edit(shorter, config, start=start)
 
 
+@intervention("no-labels", ALL, ALL, "prompts whose needle is the nearest segment")
 def _no_labels(prompts, config):
-    """The nearest segment and the query become one: two label rows fewer."""
-    check(
-        "needle",
-        prompts.needle == prompts.count - 1,
-        f"the nearest segment ({prompts.count - 1}): only that one can go on without labels",
-        prompts.needle,
-    )
+    """The nearest segment just goes on, without labels: what do labels cost?"""
+    nearest = prompts.count - 1
+    allowed = f"the nearest segment ({nearest}): only that one can go on without labels"
+    check("needle", prompts.needle == nearest, allowed, prompts.needle)
     merged = {name: value[:, :-1].clone() for name, value in vars(prompts.segments).items()}
-    merged["length"][:, -1] += prompts.segments.length[:, -1]
+    merged["length"][:, -1] += prompts.segments.length[:, -1]  # that segment and the query become one
     shorter = replace(prompts, tokens=prompts.tokens[:, :-2], query_row=prompts.query_row - 2)
     return edit(shorter, config, **merged)
 
 
-def _new_system(prompts, config):
-    generator = stream(
-        "evaluation", 0, len(prompts.tokens), prompts.count, prompts.needle, 1, device=prompts.tokens.device
-    )
-    return _show(
-        prompts, config, dynamics.draw(config.family, len(prompts.tokens), config.dimension, generator), generator
-    )
+# --- other states under the right label
 
 
-def _restart(prompts, config):
-    return _new_system(_unseen_label(prompts, config), config)
-
-
+@intervention(
+    "norm-swap",
+    "the needle's map; off by the length at k = 1",
+    "as a new system; the other system's states, if matched by norm",
+    TWO_MOVED,
+)
 def _norm_swap(prompts, config):
-    """The query's states get the norm of the next system in the cycle."""
+    """The query's states get the norm of another system: does the norm pick the needle?"""
     _several(prompts), _isometry(config)
-    needle = _at(prompts, prompts.systems, -1)
-    norm = _at(prompts, prompts.systems, named_segment(prompts)).x0.norm(dim=-1, keepdim=True)
-    resumed = prompts.observations[prompts.segments.system[:, -1], prompts.segments.first[:, -1]]
-    return _show(prompts, config, replace(needle, x0=resumed * norm / resumed.norm(dim=-1, keepdim=True)))
+    s = prompts.segments
+    needle, other = (prompts.systems[s.system[:, i]] for i in (-1, named_segment(prompts)))
+    norm = other.x0.norm(dim=-1, keepdim=True)
+    resumed = prompts.observations[s.system[:, -1], s.first[:, -1]]
+    return query_shows(prompts, config, replace(needle, x0=resumed * norm / resumed.norm(dim=-1, keepdim=True)))
 
 
+@intervention(
+    "halfway", "the needle's map; half way off at k = 1", "as a new system; a mixture, if matched softly", TWO_MOVED
+)
 def _halfway(prompts, config):
-    """The first resumed state lies half way between the needle's next state and that of the next system in the
-    cycle.
+    """The first resumed state lies half way to where another system would be, in direction and norm: which map is
+    applied to it?
     """
     _several(prompts), _arcs(config)
     s, other = prompts.segments, named_segment(prompts)
     own = prompts.observations[s.system[:, -1], s.first[:, -1]]
     theirs = prompts.observations[s.system[:, other], s.first[:, other] + s.length[:, other]]
-    return _show(prompts, config, replace(_at(prompts, prompts.systems, -1), x0=between(own, theirs, HALF)))
+    return query_shows(prompts, config, replace(prompts.systems[s.system[:, -1]], x0=between(own, theirs, HALF)))
+
+
+@intervention("synchronised", ALL, "candidates' mixture at k = 2, exact from k = 3", TWO_MOVED)
+def _synchronised(prompts, config):
+    """All systems would come to the same next state: what is left when the first observation singles out none?"""
+    return synchronised(prompts, config)
+
+
+@intervention("half-synchronised", ALL, f"{EXACT} but for near ties", TWO_MOVED)
+def _half_synchronised(prompts, config):
+    """All next states are moved half way to the needle's: does 2-after-query dissolve gradually?"""
+    return synchronised(prompts, config, HALF)
+
+
+@intervention("equal-norm", SAME, EXACT, MOVED)
+def _equal_norm(prompts, config):
+    """All states have the needle's norm: how much of the matching was by norm?"""
+    _isometry(config)
+    s, x0 = prompts.segments, prompts.systems.x0.clone()
+    norm = x0[s.system[:, -1]].norm(dim=-1, keepdim=True)
+    for i in range(prompts.count):
+        if i != prompts.needle:
+            own = x0[s.system[:, i]]
+            x0[s.system[:, i]] = own * norm / own.norm(dim=-1, keepdim=True)
+    return _again(prompts, config, replace(prompts.systems, x0=x0))
+
+
+@intervention("opposite", SAME, EXACT, TWO_MOVED)
+def _opposite(prompts, config):
+    """Another system's map is the needle's, negated: are maps told apart that span the same directions?"""
+    return _neighbour(prompts, config, lambda needle, own: -needle)
+
+
+@intervention("similar-maps", SAME, EXACT, TWO_MOVED)
+def _similar_maps(prompts, config):
+    """Another system's map lies half way to the needle's: is the needle confused with its like?"""
+    return similar(prompts, config)
+
+
+@intervention("late-start", SAME, SAME, MOVED)
+def _late_start(prompts, config):
+    """Every system is shown from a later time: does the time at which a system started matter?"""
+    _isometry(config)
+    late = int((prompts.segments.first[:, -1] + prompts.segments.length[:, -1])[0])  # no state comes up again
+    longer = dynamics.rollout(prompts.systems, late + prompts.observations.shape[1])
+    return edit(replace(prompts, observations=longer), config, first=prompts.segments.first + late)
+
+
+# --- what edits are made of
 
 
 def synchronised(prompts: Prompts, config: TaskConfig, share: float = 1.0) -> Prompts:
-    """Every system's next state is moved `share` of the way to the needle's, along an arc; at 1 the first resumed state
-    singles out no system (facts 4.2: obs_i = U^(i-10) x with a common x)."""
+    """Every system's next state is moved `share` of the way to the needle's, along an arc.
+
+    At 1 the first resumed state singles out no system (facts 4.2: obs_i = U^(i-10) x with a common x).
+    """
     _several(prompts), _arcs(config)
     check("share", 0 <= share <= 1, "0 to 1", share)
     s, x0 = prompts.segments, prompts.systems.x0.clone()
@@ -156,25 +265,11 @@ def synchronised(prompts: Prompts, config: TaskConfig, share: float = 1.0) -> Pr
     return _again(prompts, config, replace(prompts.systems, x0=x0))
 
 
-def _equal_norm(prompts, config):
-    _isometry(config)
-    s, x0 = prompts.segments, prompts.systems.x0.clone()
-    norm = x0[s.system[:, -1]].norm(dim=-1, keepdim=True)
-    for i in range(prompts.count):
-        if i != prompts.needle:
-            own = x0[s.system[:, i]]
-            x0[s.system[:, i]] = own * norm / own.norm(dim=-1, keepdim=True)
-    return _again(prompts, config, replace(prompts.systems, x0=x0))
-
-
-def _opposite(prompts, config):
-    return _neighbour(prompts, config, lambda needle, own: -needle)
-
-
 def similar(prompts: Prompts, config: TaskConfig, share: float = HALF) -> Prompts:
     """The map of the next system in the cycle becomes the orthogonal one nearest to share * needle's + (1 - share) *
-    its own (half way by distance where both turn the same way; a rotation and a reflection have no way between
-    them).
+    its own.
+
+    Half way by distance where both turn the same way; a rotation and a reflection have no way between them.
     """
     check("share", 0 <= share <= 1, "0 to 1", share)
 
@@ -183,14 +278,6 @@ def similar(prompts: Prompts, config: TaskConfig, share: float = HALF) -> Prompt
         return (U @ V).to(own.dtype)
 
     return _neighbour(prompts, config, mixed)
-
-
-def _late_start(prompts, config):
-    """Every system is shown from as late as the plain query ends: no state of the plain prompt is repeated."""
-    _isometry(config)
-    late = int((prompts.segments.first[:, -1] + prompts.segments.length[:, -1])[0])
-    longer = dynamics.rollout(prompts.systems, late + prompts.observations.shape[1])
-    return edit(replace(prompts, observations=longer), config, first=prompts.segments.first + late)
 
 
 def between(a: Tensor, b: Tensor, share: float) -> Tensor:
@@ -203,6 +290,32 @@ def between(a: Tensor, b: Tensor, share: float) -> Tensor:
     return way / way.norm(dim=-1, keepdim=True) * ((1 - share) * norm_a + share * norm_b)
 
 
+def named_segment(prompts: Prompts) -> int:
+    """The haystack segment whose label a misdirected query shows: the next one in the cycle (facts 4.2)."""
+    return (prompts.needle + 1) % prompts.count
+
+
+def unused(prompts: Prompts, config: TaskConfig) -> Tensor:
+    """[B] a label that the prompt does not hold: the next one after the needle's."""
+    allowed = f"more than systems ({prompts.count}): every label is used"
+    check("labels", config.labels > prompts.count, allowed, config.labels)
+    label, next_ones = prompts.segments.label, torch.arange(1, config.labels, device=prompts.tokens.device)
+    order = (label[:, -1:] + next_ones) % config.labels
+    used = (order.unsqueeze(2) == label.unsqueeze(1)).any(2)  # [B, L - 1]
+    return order.gather(1, used.long().argmin(1, keepdim=True)).squeeze(1)
+
+
+def query_shows(prompts: Prompts, config: TaskConfig, shown: Systems, generator=None) -> Prompts:
+    """The query goes through B other systems, from their first states."""
+    s, steps = prompts.segments, prompts.observations.shape[1]
+    system, first = s.system.clone(), s.first.clone()
+    system[:, -1] = len(prompts.observations) + torch.arange(len(shown), device=system.device)
+    first[:, -1] = 0
+    observations = torch.cat([prompts.observations, dynamics.rollout(shown, steps, generator)])
+    both = replace(prompts, observations=observations, systems=prompts.systems.beside(shown))
+    return edit(both, config, system=system, first=first)
+
+
 def _several(prompts):
     check("systems", prompts.count >= 2, "at least 2 for this intervention", prompts.count)
 
@@ -213,12 +326,8 @@ def _isometry(config):
 
 def _arcs(config):
     _isometry(config)
-    check(
-        "dimension",
-        config.dimension >= 2,
-        "at least 2 for this intervention: on a line there is no way between opposites",
-        config.dimension,
-    )
+    allowed = "at least 2 for this intervention: on a line there is no way between opposites"
+    check("dimension", config.dimension >= 2, allowed, config.dimension)
 
 
 def _label(prompts, config, query: Tensor):
@@ -226,21 +335,6 @@ def _label(prompts, config, query: Tensor):
     label = prompts.segments.label.clone()
     label[:, -1] = query
     return edit(prompts, config, label=label)
-
-
-def unused(prompts, config) -> Tensor:
-    """[B] a label that the prompt does not hold: the next one after the needle's."""
-    check(
-        "labels",
-        config.labels > prompts.count,
-        f"more than systems ({prompts.count}): every label is used",
-        config.labels,
-    )
-    order = (
-        prompts.segments.label[:, -1:] + torch.arange(1, config.labels, device=prompts.tokens.device)
-    ) % config.labels
-    used = (order.unsqueeze(2) == prompts.segments.label.unsqueeze(1)).any(2)  # [B, L - 1]
-    return order.gather(1, used.long().argmin(1, keepdim=True)).squeeze(1)
 
 
 def _insert_empty(prompts, config, label: Tensor):
@@ -261,39 +355,10 @@ def _insert_empty(prompts, config, label: Tensor):
     return edit(longer, config, **columns)
 
 
-def _at(prompts, systems: Systems, segment: int) -> Systems:
-    """The B systems of one segment."""
-    index = prompts.segments.system[:, segment]
-    return replace(
-        systems, **{name: value[index] for name, value in vars(systems).items() if isinstance(value, Tensor)}
-    )
-
-
-def _show(prompts, config, shown: Systems, generator=None):
-    """The query goes through B other systems, from their first states."""
-    B, steps = len(prompts.tokens), prompts.observations.shape[1]
-    s = prompts.segments
-    system, first = s.system.clone(), s.first.clone()
-    system[:, -1] = len(prompts.observations) + torch.arange(B, device=system.device)
-    first[:, -1] = 0
-    both = {
-        name: torch.cat([value, getattr(shown, name)])
-        for name, value in vars(prompts.systems).items()
-        if isinstance(value, Tensor)
-    }
-    observations = torch.cat([prompts.observations, dynamics.rollout(shown, steps, generator)])
-    return edit(
-        replace(prompts, observations=observations, systems=replace(prompts.systems, **both)),
-        config,
-        system=system,
-        first=first,
-    )
-
-
-def _again(prompts, config, systems: Systems):
+def _again(prompts, config, others: Systems):
     """The same records with other systems in their places."""
-    observations = dynamics.rollout(systems, prompts.observations.shape[1])
-    return edit(replace(prompts, systems=systems, observations=observations), config)
+    observations = dynamics.rollout(others, prompts.observations.shape[1])
+    return edit(replace(prompts, systems=others, observations=observations), config)
 
 
 def _neighbour(prompts, config, change: Callable[[Tensor, Tensor], Tensor]):
@@ -302,162 +367,3 @@ def _neighbour(prompts, config, change: Callable[[Tensor, Tensor], Tensor]):
     A, index = prompts.systems.A.clone(), prompts.segments.system
     A[index[:, named_segment(prompts)]] = change(A[index[:, -1]], A[index[:, named_segment(prompts)]])
     return _again(prompts, config, replace(prompts.systems, A=A))
-
-
-ANY, TWO, SPARE = "any prompt", "prompts of at least 2 systems", "prompts of fewer systems than labels"
-SAME, EXACT, WRONG = "as plain", "k = 1 open, exact from k = 2", "the other system's states at every k"
-MOVED = "families haar, rotations and identity"
-
-INTERVENTIONS = {
-    each.name: each
-    for each in (
-        Intervention(
-            "plain", "Does the model recall the labelled system and go on?", "exact at every k", EXACT, ANY, _plain
-        ),
-        Intervention(
-            "misdirected",
-            "The query shows another seen system's label, then the needle's own states: does label or state steer?",
-            WRONG,
-            EXACT,
-            TWO,
-            _misdirected,
-        ),
-        Intervention(
-            "unseen-label",
-            "The query shows a label that the prompt does not hold, then the needle's states: is a known label needed?",
-            "as a new system",
-            EXACT,
-            SPARE,
-            _unseen_label,
-        ),
-        Intervention(
-            "new-system",
-            "A new system comes under the needle's label: does the label override what is seen?",
-            "the needle's states at every k",
-            "as a new system",
-            ANY,
-            _new_system,
-        ),
-        Intervention(
-            "restart",
-            "A new system under a new label: does the model begin afresh in the middle of a prompt?",
-            "as a new system",
-            "as a new system",
-            SPARE,
-            _restart,
-        ),
-        Intervention(
-            "one-label",
-            "All segments show the needle's label: what is left without names?",
-            "one of the candidates, or their mixture",
-            "exact from k = 2, for who tells systems apart without names",
-            TWO,
-            _one_label,
-        ),
-        Intervention(
-            "louder-label",
-            "The query's label has twice its amplitude: does a heavier label steer more?",
-            SAME,
-            SAME,
-            ANY,
-            _louder_label,
-        ),
-        Intervention(
-            "repeated-label",
-            "The query's label opens and closes once more before the query: does a second showing help?",
-            SAME,
-            SAME,
-            ANY,
-            _repeated_label,
-        ),
-        Intervention(
-            "broken-adjacency",
-            "An empty segment of another label stands before the query: is recall of the nearest segment only a "
-            "habit of close and open?",
-            SAME,
-            SAME,
-            TWO,
-            _broken_adjacency,
-        ),
-        Intervention("no-close", "The last close label is missing: is it needed?", SAME, SAME, ANY, _no_close),
-        Intervention(
-            "no-labels",
-            "The nearest segment just goes on, without labels: what do labels cost?",
-            "exact at every k",
-            "exact at every k",
-            "prompts whose needle is the nearest segment",
-            _no_labels,
-        ),
-        Intervention(
-            "norm-swap",
-            "The query's states get the norm of another system: does the norm pick the needle?",
-            "the needle's map; off by the length at k = 1",
-            "as a new system; the other system's states, if matched by norm",
-            f"{TWO}; {MOVED}",
-            _norm_swap,
-        ),
-        Intervention(
-            "halfway",
-            "The first resumed state lies half way to where another system would be, in direction and norm: which "
-            "map is applied to it?",
-            "the needle's map; half way off at k = 1",
-            "as a new system; a mixture, if matched softly",
-            f"{TWO}; {MOVED}",
-            _halfway,
-        ),
-        Intervention(
-            "synchronised",
-            "All systems would come to the same next state: what is left when the first observation singles out none?",
-            "exact at every k",
-            "candidates' mixture at k = 2, exact from k = 3",
-            f"{TWO}; {MOVED}",
-            synchronised,
-        ),
-        Intervention(
-            "half-synchronised",
-            "All next states are moved half way to the needle's: does 2-after-query dissolve gradually?",
-            "exact at every k",
-            f"{EXACT} but for near ties",
-            f"{TWO}; {MOVED}",
-            lambda prompts, config: synchronised(prompts, config, HALF),
-        ),
-        Intervention(
-            "equal-norm",
-            "All states have the needle's norm: how much of the matching was by norm?",
-            SAME,
-            EXACT,
-            MOVED,
-            _equal_norm,
-        ),
-        Intervention(
-            "opposite",
-            "Another system's map is the needle's, negated: are maps told apart that span the same directions?",
-            SAME,
-            EXACT,
-            f"{TWO}; {MOVED}",
-            _opposite,
-        ),
-        Intervention(
-            "similar-maps",
-            "Another system's map lies half way to the needle's: is the needle confused with its like?",
-            SAME,
-            EXACT,
-            f"{TWO}; {MOVED}",
-            similar,
-        ),
-        Intervention(
-            "late-start",
-            "Every system is shown from a later time: does the time at which a system started matter?",
-            SAME,
-            SAME,
-            MOVED,
-            _late_start,
-        ),
-    )
-}
-
-
-def apply(name: str, prompts: Prompts, config: TaskConfig) -> Prompts:
-    """The edited prompts; ValueError for an unknown name or prompts the edit cannot be made on."""
-    check("intervention", name in INTERVENTIONS, f"one of {', '.join(INTERVENTIONS)}", name)
-    return INTERVENTIONS[name].apply(prompts, config)

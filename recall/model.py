@@ -9,13 +9,15 @@ B traces, T rows, C columns of a token, D = n_embd, H = n_head, d = D / H.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from recall.config import check, later, require
 
 ACTIVATIONS = {
     "gelu_new": lambda x: F.gelu(x, approximate="tanh"),  # GPT-2's, the study's
@@ -40,8 +42,10 @@ class GPTConfig:
 
     initialisation: `gpt2` draws every matrix from N(0, 0.02^2), residual projections divided by sqrt(2 n_layer);
     `fan_in` draws it from N(0, 1/(3 fan_in)), the variance of PyTorch's default.  The position table has std 0.02 in
-    both. zero_init: start the output projections of attention and MLP at zero, so that every block begins as the
-    identity. positions: `learned`, a table as in GPT-2, or `none` (facts 2.2: the study has such variants too)."""
+    both.  zero_init: start the output projections of attention and MLP at zero, so that every block begins as the
+    identity.  positions: `learned`, a table as in GPT-2, or `none` (facts 2.2: the study has such variants too).
+    Raises ValueError, in one line, for a value out of its range.
+    """
 
     n_in: int
     n_out: int
@@ -52,26 +56,29 @@ class GPTConfig:
     activation: str = "gelu_new"
     initialisation: str = "gpt2"
     zero_init: bool = False
-    positions: str = field(default="learned", metadata={"later": True})  # see recall.settings.later
+    # since runs were committed: a new field goes here and is declared as recall.config says
+    positions: str = later("learned")
 
     def __post_init__(self):
-        for name in ("n_in", "n_out", "n_positions", "n_layer", "n_head", "n_embd"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)!r}")
-        if self.n_embd % self.n_head:
-            raise ValueError(f"n_embd must be a multiple of n_head ({self.n_head}), not {self.n_embd!r}")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
-        if self.initialisation not in ("gpt2", "fan_in"):
-            raise ValueError(f"initialisation must be gpt2 or fan_in, not {self.initialisation!r}")
-        if self.positions not in ("learned", "none"):
-            raise ValueError(f"positions must be learned or none, not {self.positions!r}")
+        counted = lambda value: (value >= 1, "at least 1")
+        require(
+            self,
+            n_in=counted(self.n_in),
+            n_out=counted(self.n_out),
+            n_positions=counted(self.n_positions),
+            n_layer=counted(self.n_layer),
+            n_head=counted(self.n_head),
+            activation=(self.activation in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}"),
+            initialisation=(self.initialisation in ("gpt2", "fan_in"), "gpt2 or fan_in"),
+            positions=(self.positions in ("learned", "none"), "learned or none"),
+        )
+        check("n_embd", self.n_embd >= 1, "at least 1", self.n_embd)
+        check("n_embd", self.n_embd % self.n_head == 0, f"a multiple of n_head ({self.n_head})", self.n_embd)
 
     @classmethod
     def size(cls, name: str, n_in: int, n_out: int, n_positions: int, **changes) -> GPTConfig:
         """One of SIZES."""
-        if name not in SIZES:
-            raise ValueError(f"size must be one of {', '.join(SIZES)}, not {name!r}")
+        check("size", name in SIZES, f"one of {', '.join(SIZES)}", name)
         n_embd, n_layer, n_head = SIZES[name]
         return cls(n_in, n_out, n_positions, n_layer, n_head, n_embd, **changes)
 

@@ -7,7 +7,8 @@ A run folder holds
     final.csv            the same columns on a larger set, at the end, with the published weights
     final.safetensors    the published model: weights rounded to half precision
     manifest.json        SHA-256 of the files above, command, seconds, threads, versions
-    checkpoints/         step-000300.safetensors, …: a cache, committed (half precision) only where the playground shows it
+    checkpoints/         step-000300.safetensors, …: a cache, committed (half precision) only where the playground
+                         shows it
     resume.safetensors   a local cache, not committed
 
 Of a run that matters for its tables only, a copy without the weights may be kept (`keep`): the manifest says so.
@@ -29,6 +30,8 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
+
+from recall.config import check
 
 COLLECTIONS = ("runs", "atlas", "knockouts")  # of committed runs, folders of the data folder
 WEIGHTS = "final.safetensors"
@@ -58,28 +61,27 @@ class Run:
     @property
     def steps(self) -> list[int]:
         """Training steps of which the weights are there, the last one among them."""
-        earlier = [
-            int(path.stem.removeprefix("step-")) for path in (self.folder / "checkpoints").glob("step-*.safetensors")
-        ]
+        there = (self.folder / "checkpoints").glob("step-*.safetensors")
+        earlier = [int(path.stem.removeprefix("step-")) for path in there]
         last = [int(self.history.step.max())] if self.whole else []
         return sorted({*earlier, *last})
 
     def weights(self, step: int | None = None) -> dict[str, Tensor]:
-        """The published (half-precision) weights in single precision, or those of an earlier step; ValueError where
-        they are not there.
+        """The published (half-precision) weights in single precision, or those of an earlier step.
+
+        ValueError where they are not there.
         """
         if step is not None and step != self.history.step.max():
-            if step not in self.steps:
-                raise ValueError(f"step must be one of {', '.join(map(str, self.steps))} for {self.name}, not {step!r}")
-            return {
-                name: tensor.float() for name, tensor in load_tensors(checkpoint_path(self.folder, step))[0].items()
-            }
-        if not self.whole:
+            check("step", step in self.steps, f"one of {', '.join(map(str, self.steps))} for {self.name}", step)
+            tensors, _ = load_tensors(checkpoint_path(self.folder, step))
+        elif self.whole:
+            tensors = load_file(self.folder / WEIGHTS)
+        else:
             raise ValueError(
                 f"run must have its weights, but of {self.name} only the tables were kept; to train it again: "
                 f"python -m recall train --config {self.folder / 'config.json'} --out _runs/{self.name}"
             )
-        return {name: tensor.float() for name, tensor in load_file(self.folder / WEIGHTS).items()}
+        return {name: tensor.float() for name, tensor in tensors.items()}
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -99,9 +101,8 @@ def hash8(config: dict) -> str:
 def run_name(config: dict) -> str:
     """{family}-n{n}-l{labels}-{setting}-s{seed}-{hash8}"""
     task = config["task"]
-    return (
-        f"{task['family']}-n{task['dimension']}-l{task['labels']}-{config['setting']}-s{config['seed']}-{hash8(config)}"
-    )
+    of_task = f"{task['family']}-n{task['dimension']}-l{task['labels']}"
+    return f"{of_task}-{config['setting']}-s{config['seed']}-{hash8(config)}"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -145,7 +146,10 @@ def write(
     _write_history(folder, history, 6)
     write_atomically(folder / "final.csv", final.to_csv(float_format="%.6g", index=False).encode())
     save_tensors(folder / WEIGHTS, {name: t.half() for name, t in weights.items()})
-    manifest = {"files": {name: _sha256(folder / name) for name in FILES}, **facts}
+    return _write_manifest(folder, {"files": {name: _sha256(folder / name) for name in FILES}, **facts})
+
+
+def _write_manifest(folder: Path, manifest: dict) -> Run:
     write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
     return open_run(folder)
 
@@ -163,15 +167,15 @@ def open_run(folder: Path) -> Run:
     if not (folder / "manifest.json").is_file():
         raise ValueError(f"run must be a folder with a manifest.json: {folder}")
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         listed = dict(manifest["files"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"run must have a manifest.json that lists its files: {folder}") from error
     for name in (name for name in FILES if name not in manifest.get("left_out", ())):
         if not (folder / name).is_file() or _sha256(folder / name) != listed.get(name):
             raise ValueError(f"run must match its manifest: {folder / name} is missing or altered")
-    config = json.loads((folder / "config.json").read_text())
-    return Run(folder, config, pd.read_csv(folder / "history.csv.gz"), pd.read_csv(folder / "final.csv"), manifest)
+    history, final = pd.read_csv(folder / "history.csv.gz"), pd.read_csv(folder / "final.csv")
+    return Run(folder, read_config(folder), history, final, manifest)
 
 
 def unfinished(folder: Path) -> Run:
@@ -180,23 +184,25 @@ def unfinished(folder: Path) -> Run:
     if not (folder / "config.json").is_file():
         raise ValueError(f"run must be a folder with a config.json: {folder}")
     empty = pd.DataFrame({"step": pd.Series(dtype=int)})
-    return Run(folder, json.loads((folder / "config.json").read_text()), empty, empty, {"left_out": [WEIGHTS]})
+    return Run(folder, read_config(folder), empty, empty, {"left_out": [WEIGHTS]})
+
+
+def read_config(folder: Path) -> dict:
+    """What a run folder's config.json holds."""
+    return json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
 
 
 def keep(run: Run, root: Path) -> Run:
-    """A copy of a finished run under `root` for its tables alone: without its weights, whose SHA-256 stays in the
-    manifest, and with a history of KEPT_DIGITS digits, which is a quarter smaller.
+    """A copy of a finished run under `root` for its tables alone, without its weights.
+
+    Their SHA-256 stays in the manifest; the history is of KEPT_DIGITS digits, which makes it a quarter smaller.
     """
     folder = Path(root) / run.name
     for name in ("config.json", "final.csv"):
         write_atomically(folder / name, (run.folder / name).read_bytes())
     _write_history(folder, run.history, KEPT_DIGITS)
-    manifest = run.manifest | {
-        "left_out": [WEIGHTS],
-        "files": run.manifest["files"] | {"history.csv.gz": _sha256(folder / "history.csv.gz")},
-    }
-    write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
-    return open_run(folder)
+    files = run.manifest["files"] | {"history.csv.gz": _sha256(folder / "history.csv.gz")}
+    return _write_manifest(folder, run.manifest | {"left_out": [WEIGHTS], "files": files})
 
 
 def data_folder() -> Path:
@@ -221,32 +227,34 @@ def names(root: Path | str = "runs") -> list[str]:
 
 
 def load(name: str, root: Path | str = "runs") -> Run:
-    """A run of one of COLLECTIONS, or under a folder, by its name, verified; ValueError lists what there is, or says
-    that the folder holds another configuration than its name does."""
+    """A run by the path of its folder, or by its name one of COLLECTIONS or under a folder; its files are verified.
+
+        run = recall.load("haar-n3-l4-adamw-0-s0-95e9bfe8")
+        run.history.query("event == 'query' and k == 1")
+
+    Raises ValueError: a list of what there is, or what is missing, altered or named after another configuration.
+    """
+    if root == "runs" and Path(name).is_dir():
+        return open_run(name)
     if root in COLLECTIONS:
         check_data()
-    if name not in names(root):
-        raise ValueError(f"run must be one of {', '.join(names(root)) or 'none (no run found)'}, not {name!r}")
-    run = open_run(_root(root) / name)
-    if run_name(run.config) != name:
-        raise ValueError(f"run must be named after its configuration: {name} holds {run_name(run.config)}")
-    return run
-
-
-def opened(name: str) -> Run:
-    """A finished run by its folder, or a committed one by its name."""
-    if Path(name).is_dir():
-        return open_run(Path(name))
-    if not data_folder().is_dir():
-        raise ValueError(f"run must be a run folder (RECALL_DATA may name a folder of committed runs), not {name!r}")
-    return load(name)
+    there = names(root)
+    check("run", name in there, f"one of {', '.join(there) or 'none (no run found)'}", name)
+    return _named(_root(root) / name)
 
 
 def load_all(root: Path | str = "runs") -> list[Run]:
     """Every run of one of COLLECTIONS, or under a folder, verified."""
     if root in COLLECTIONS:
         check_data()
-    return [load(name, root) for name in names(root)]
+    return [_named(_root(root) / name) for name in names(root)]
+
+
+def _named(folder: Path) -> Run:
+    run = open_run(folder)
+    if run_name(run.config) != run.name:
+        raise ValueError(f"run must be named after its configuration: {run.name} holds {run_name(run.config)}")
+    return run
 
 
 def csv(frame: pd.DataFrame) -> bytes:

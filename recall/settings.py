@@ -6,14 +6,16 @@ A setting (`fast-0`, `adamw-0`) is frozen: its number goes up when anything in i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Callable, get_type_hints
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
+from recall import config as declared
 from recall import runs
+from recall.config import check, later, require, to_json
 from recall.evaluation import EvaluationConfig
 from recall.model import GPTConfig
 from recall.needle import prompt_rows
-from recall.task import TaskConfig, check, later
+from recall.task import TaskConfig
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,12 @@ class TrainingConfig:
     """optimiser: `muon` (Muon on the hidden matrices, AdamW on the rest) or `adamw` (on everything).
 
     learning_rate: AdamW's.  muon_rate: Muon's.  warmup: steps of linear warm-up.  decay_from: share of the run after
-    which both rates fall linearly to 0 (1 keeps them constant).  weight_decay: of AdamW.  clip: global gradient
-    norm. evaluate_every: steps between evaluations.  momentum: Muon's.  beta2: AdamW's second. patience: end the run
-    once every ability has been there for that many evaluations in a row (0: train all steps). weight_first,
-    weight_second, weight_later, weight_initial: in the loss, of the observations 1, 2 and more after a query and of
-    those in segments that do not resume; 0 knocks them out."""
+    which both rates fall linearly to 0 (1 keeps them constant).  weight_decay: of AdamW.  clip: global gradient norm.
+    evaluate_every: steps between evaluations.  momentum: Muon's.  beta2: AdamW's second.  patience: end the run once
+    every ability has been there for that many evaluations in a row (0: train all steps).  weight_first, weight_second,
+    weight_later, weight_initial: in the loss, of the observations 1, 2 and more after a query and of those in segments
+    that do not resume; 0 knocks them out.  Raises ValueError, in one line, for a value out of its range.
+    """
 
     optimiser: str = "muon"
     learning_rate: float = 3e-3
@@ -37,6 +40,7 @@ class TrainingConfig:
     batch_size: int = 32
     steps: int = 3000
     evaluate_every: int = 100
+    # since runs were committed: a new field goes here and is declared as recall.config says
     momentum: float = later(0.95)
     beta2: float = later(0.999)
     patience: int = later(0)
@@ -46,24 +50,31 @@ class TrainingConfig:
     weight_initial: float = later(1.0)
 
     def __post_init__(self):
-        check("optimiser", self.optimiser in ("muon", "adamw"), "muon or adamw", self.optimiser)
-        for name in ("learning_rate", "muon_rate", "clip"):
-            check(name, 0 < getattr(self, name) < math.inf, "positive and finite", getattr(self, name))
-        for name in ("steps", "batch_size", "evaluate_every"):
-            check(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
-        for name in ("warmup", "patience"):
-            check(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
-        for name in ("momentum", "beta2"):
-            check(name, 0 <= getattr(self, name) < 1, "0 to below 1", getattr(self, name))
-        for name in ("weight_first", "weight_second", "weight_later", "weight_initial"):
-            check(
-                name,
-                0 <= getattr(self, name) < math.inf and max(self.weights) > 0,
-                "at least 0 and finite, one of the four above 0",
-                getattr(self, name),
-            )
-        check("decay_from", 0 <= self.decay_from <= 1, "0 to 1", self.decay_from)
-        check("weight_decay", self.weight_decay >= 0, "at least 0", self.weight_decay)
+        positive = lambda value: (0 < value < math.inf, "positive and finite")
+        counted = lambda value, least: (value >= least, f"at least {least}")
+        decaying = lambda value: (0 <= value < 1, "0 to below 1")
+        some = max(self.weights) > 0
+        weighed = lambda value: (0 <= value < math.inf and some, "at least 0 and finite, one of the four above 0")
+        require(
+            self,
+            optimiser=(self.optimiser in ("muon", "adamw"), "muon or adamw"),
+            learning_rate=positive(self.learning_rate),
+            muon_rate=positive(self.muon_rate),
+            clip=positive(self.clip),
+            steps=counted(self.steps, 1),
+            batch_size=counted(self.batch_size, 1),
+            evaluate_every=counted(self.evaluate_every, 1),
+            warmup=counted(self.warmup, 0),
+            patience=counted(self.patience, 0),
+            momentum=decaying(self.momentum),
+            beta2=decaying(self.beta2),
+            weight_first=weighed(self.weight_first),
+            weight_second=weighed(self.weight_second),
+            weight_later=weighed(self.weight_later),
+            weight_initial=weighed(self.weight_initial),
+            decay_from=(0 <= self.decay_from <= 1, "0 to 1"),
+            weight_decay=counted(self.weight_decay, 0),
+        )
 
     @property
     def weights(self) -> tuple[float, float, float, float]:
@@ -108,123 +119,9 @@ def positions(task: TaskConfig, systems: int | None = None) -> int:
     return max(task.trace_length, prompt_rows(task, systems or task.labels))
 
 
-def to_json(config: RunConfig) -> dict:
-    """Nested dictionary of plain JSON values."""
-    values = {}
-    for each in fields(config):
-        value = getattr(config, each.name)
-        if each.metadata.get("later") and value == each.default:
-            continue
-        values[each.name] = (
-            to_json(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
-        )
-    return values
-
-
-def from_json(values: dict, cls=RunConfig, where: str = ""):
-    """The configuration back from `to_json`; ValueError names an unknown, missing or mistyped field."""
-    hints = get_type_hints(cls)
-    check(where or "config", isinstance(values, dict), "an object", values)
-    for name in values:
-        check(f"{where}{name}", name in hints, f"left out (fields: {', '.join(hints)})", values[name])
-    built = {}
-    for name, value in values.items():
-        hint = hints[name]
-        if is_dataclass(hint):
-            value = from_json(value, hint, f"{where}{name}.")
-        elif name == "systems":
-            check(
-                f"{where}{name}",
-                isinstance(value, list) and all(type(v) is int for v in value),
-                "a list of whole numbers",
-                value,
-            )
-            value = tuple(value)
-        elif hint is float and type(value) is int:
-            value = float(value)
-        else:
-            check(
-                f"{where}{name}",
-                isinstance(value, hint) and not (hint is int and type(value) is bool),
-                f"of type {getattr(hint, '__name__', hint)}",
-                value,
-            )
-        built[name] = value
-    missing = [f.name for f in fields(cls) if f.name not in built and f.default is f.default_factory]
-    check(f"{where}{missing[0]}" if missing else "config", not missing, "given", None)
-    return cls(**built)
-
-
-def _compact_run(setting, training, dimension, labels, seed):
-    task = TaskConfig.compact(dimension, labels)
-    model = GPTConfig.size(
-        "cpu", task.columns, dimension, positions(task), activation="silu", initialisation="fan_in", zero_init=True
-    )
-    systems = tuple(N for N in (1, 2, 4, 8) if N <= labels)
-    return RunConfig(task, model, training, EvaluationConfig(systems), setting, seed)
-
-
-def _study_run(size, batch_size, learning_rate, steps):
-    """The study's recipe (facts 2.2): AdamW, weight decay 0.01, constant rate, clip 1, its own generator."""
-
-    def build(dimension, labels, seed):
-        task = TaskConfig.study(dimension=dimension, labels=labels, max_systems=labels)
-        model = GPTConfig.size(size, task.columns, dimension, max(positions(task), 251))
-        training = TrainingConfig(
-            "adamw", learning_rate, batch_size=batch_size, steps=steps, warmup=0, weight_decay=0.01, evaluate_every=1000
-        )
-        systems = tuple(N for N in (1, 2, 5, 19) if N <= labels)
-        return RunConfig(task, model, training, EvaluationConfig(systems), f"study-{size}", seed)
-
-    return build
-
-
-def _fast0(dimension, labels, seed):
-    """Chosen for speed alone, on seeds 200 to 203 of (5, 4), which no committed run uses."""
-    return _compact_run("fast-0", _muon(labels), dimension, labels, seed)
-
-
-def _fast1(dimension, labels, seed):
-    """The winner of `recall/sweeps/search.py` and `final.py`: `fast-0` with less momentum."""
-    return _compact_run("fast-1", _muon(labels, momentum=0.7), dimension, labels, seed)
-
-
-def _muon(labels, **changes):
-    steps = 3000 + 250 * max(0, labels - 4)
-    return TrainingConfig(steps=steps, evaluate_every=100 if labels <= 4 else 200, **changes)
-
-
-def _adamw0(dimension, labels, seed):
-    """AdamW alone on the same task and model.  Rate: of 1e-3, 3e-3 and 6e-3, the one with the lowest error of
-    2-after-query at step 1,000 of seed 200 at (3, 4); 3e-3 and 6e-3, followed to step 3,000 there, had not learnt
-    1-after-query.
-    """
-    training = TrainingConfig("adamw", steps=6000, evaluate_every=200)
-    return _compact_run("adamw-0", training, dimension, labels, seed)
-
-
-def _adamw1(dimension, labels, seed):
-    """The first of 13 AdamW options in `recall/sweeps/search.py`, none of which got to look-up within its budget:
-    the smaller rate, by its mean score.
-    """
-    training = TrainingConfig("adamw", learning_rate=1e-3, steps=6000, evaluate_every=200)
-    return _compact_run("adamw-1", training, dimension, labels, seed)
-
-
-def vary(config: RunConfig, setting: str, **parts) -> RunConfig:
-    """The run with fields of its parts replaced and another setting's name: vary(run, "wide", model={"n_embd": 96}).
-
-    The position table follows the task.
-    """
-    for part, values in parts.items():
-        check("part", part in ("task", "model", "training", "evaluation"), "task, model, training or evaluation", part)
-        for name in values:
-            there = [each.name for each in fields(getattr(config, part))]
-            check(f"{part} field", name in there, f"one of {', '.join(there)}", name)
-    changed = {part: replace(getattr(config, part), **values) for part, values in parts.items()}
-    task = changed.get("task", config.task)
-    changed["model"] = replace(changed.get("model", config.model), n_positions=positions(task))
-    return replace(config, setting=setting, **changed)
+def from_json(values: dict) -> RunConfig:
+    """The run's configuration back from its JSON; ValueError names an unknown, missing, mistyped or bad field."""
+    return declared.from_json(values, RunConfig)
 
 
 @dataclass(frozen=True)
@@ -241,28 +138,88 @@ class Preset:
     memory_mb: int | None = None
 
 
+def _here(setting: str, about: str, minutes=None, memory_mb=None, **training) -> Preset:
+    """A recipe for one core: the compact task and a model of 3 layers of 64 columns."""
+
+    def build(dimension, labels, seed):
+        task = TaskConfig.compact(dimension, labels)
+        own = dict(activation="silu", initialisation="fan_in", zero_init=True)
+        model = GPTConfig.size("cpu", task.columns, dimension, positions(task), **own)
+        many = labels > 4
+        budget = dict(steps=3000 + many * 250 * (labels - 4), evaluate_every=200 if many else 100)
+        systems = tuple(N for N in (1, 2, 4, 8) if N <= labels)
+        return RunConfig(task, model, TrainingConfig(**budget | training), EvaluationConfig(systems), setting, seed)
+
+    return Preset(build, (5, 4), about, minutes, memory_mb)
+
+
+def _study(size: str, batch_size: int, learning_rate: float, steps: int, about: str) -> Preset:
+    """The study's recipe (facts 2.2): AdamW, weight decay 0.01, constant rate, clip 1, its own generator."""
+    own = dict(learning_rate=learning_rate, batch_size=batch_size, steps=steps, warmup=0, weight_decay=0.01)
+
+    def build(dimension, labels, seed):
+        task = TaskConfig.study(dimension=dimension, labels=labels, max_systems=labels)
+        model = GPTConfig.size(size, task.columns, dimension, max(positions(task), 251))
+        systems = tuple(N for N in (1, 2, 5, 19) if N <= labels)
+        training = TrainingConfig("adamw", evaluate_every=1000, **own)
+        return RunConfig(task, model, training, EvaluationConfig(systems), f"study-{size}", seed)
+
+    return Preset(build, (5, 25), about)
+
+
+ADAMW = dict(optimiser="adamw", steps=6000, evaluate_every=200)
+BOTH, ALONE = "both abilities within minutes on one core", "the same task and model with AdamW alone"
+
 PRESETS = {
-    "fast-1": Preset(_fast1, (5, 4), "both abilities within minutes on one core"),
-    "fast-0": Preset(_fast0, (5, 4), "both abilities within minutes on one core", 6.1, 570),
-    "adamw-1": Preset(_adamw1, (5, 4), "the same task and model with AdamW alone"),
-    "adamw-0": Preset(_adamw0, (5, 4), "the same task and model with AdamW alone", 11.0, 650),
+    # the winner of `recall/sweeps/search.py` and `final.py`: `fast-0` with less momentum
+    "fast-1": _here("fast-1", BOTH, momentum=0.7),
+    # chosen for speed alone, on seeds 200 to 203 of (5, 4), which no committed run uses
+    "fast-0": _here("fast-0", BOTH, 6.1, 570),
+    # the first of 13 AdamW options in `recall/sweeps/search.py`, none of which got to look-up within its budget: the
+    # smaller rate, by its mean score
+    "adamw-1": _here("adamw-1", ALONE, learning_rate=1e-3, **ADAMW),
+    # of the rates 1e-3, 3e-3 and 6e-3, the one with the lowest error of 2-after-query at step 1,000 of seed 200 at
+    # (3, 4); 3e-3 and 6e-3, followed to step 3,000 there, had not learnt 1-after-query
+    "adamw-0": _here("adamw-0", ALONE, 11.0, 650, **ADAMW),
     # batch, rate and length of facts section 2.2; nobody has run these here
-    "study-tiny": Preset(_study_run("tiny", 2048, 1.268e-4, 50_000), (5, 25), "the study's recipe, tiny model"),
-    "study-small": Preset(_study_run("small", 1024, 4.483e-5, 100_000), (5, 25), "the study's recipe, small model"),
-    "study-medium": Preset(_study_run("medium", 512, 1.585e-5, 182_000), (5, 25), "the study's main model"),
-    "study-big": Preset(_study_run("big", 640, 1.477e-5, 127_000), (5, 25), "the study's recipe, big model"),
-    "study-huge": Preset(_study_run("huge", 96, 4.77e-6, 1_008_000), (5, 25), "the study's recipe, largest model"),
+    "study-tiny": _study("tiny", 2048, 1.268e-4, 50_000, "the study's recipe, tiny model"),
+    "study-small": _study("small", 1024, 4.483e-5, 100_000, "the study's recipe, small model"),
+    "study-medium": _study("medium", 512, 1.585e-5, 182_000, "the study's main model"),
+    "study-big": _study("big", 640, 1.477e-5, 127_000, "the study's recipe, big model"),
+    "study-huge": _study("huge", 96, 4.77e-6, 1_008_000, "the study's recipe, largest model"),
 }
 
 
 def preset(name: str, dimension: int | None = None, labels: int | None = None, seed: int = 0, **training) -> RunConfig:
-    """A preset's RunConfig; keyword arguments replace fields of its TrainingConfig (the setting is then `custom`)."""
+    """A preset's RunConfig; keyword arguments replace fields of its TrainingConfig (the setting is then `custom`).
+
+        config = recall.preset("fast-1", dimension=3, labels=4, seed=1)
+        run = recall.train(config, "_runs/mine")
+
+    Raises ValueError for an unknown preset, fewer than two labels and values out of range.
+    """
     check("preset", name in PRESETS, f"one of {', '.join(PRESETS)}", name)
-    dimension, labels = (
-        given if given is not None else default for given, default in zip((dimension, labels), PRESETS[name].defaults)
-    )
+    chosen = PRESETS[name]
+    dimension = chosen.defaults[0] if dimension is None else dimension
+    labels = chosen.defaults[1] if labels is None else labels
     check("labels", labels >= 2, "at least 2: with one there is nothing to recall", labels)
-    config = PRESETS[name].build(dimension, labels, seed)
+    config = chosen.build(dimension, labels, seed)
     if training:
         config = replace(config, training=replace(config.training, **training), setting="custom")
     return config
+
+
+def vary(config: RunConfig, setting: str, **parts) -> RunConfig:
+    """The run with fields of its parts replaced and another setting's name: vary(run, "wide", model={"n_embd": 96}).
+
+    The position table follows the task.  ValueError for an unknown part or field.
+    """
+    for part, values in parts.items():
+        check("part", part in ("task", "model", "training", "evaluation"), "task, model, training or evaluation", part)
+        there = [each.name for each in fields(getattr(config, part))]
+        for name in values:
+            check(f"{part} field", name in there, f"one of {', '.join(there)}", name)
+    changed = {part: replace(getattr(config, part), **values) for part, values in parts.items()}
+    task = changed.get("task", config.task)
+    changed["model"] = replace(changed.get("model", config.model), n_positions=positions(task))
+    return replace(config, setting=setting, **changed)

@@ -37,16 +37,19 @@ class Systems:
 
     def __getitem__(self, index: Tensor) -> Systems:
         """The systems at `index` [K]."""
-        return replace(self, **{name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)})
+        return self._each(lambda value, name: value[index])
 
     def repeat(self, times: int) -> Systems:
         """Each system `times` times in a row: [M] -> [M * times]."""
-        again = {
-            name: value.repeat_interleave(times, dim=0)
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor)
-        }
-        return replace(self, **again)
+        return self._each(lambda value, name: value.repeat_interleave(times, dim=0))
+
+    def beside(self, other: Systems) -> Systems:
+        """These systems and then those, of the same family."""
+        return self._each(lambda value, name: torch.cat([value, getattr(other, name)]))
+
+    def _each(self, change) -> Systems:
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: change(value, name) for name, value in tensors.items()})
 
 
 def haar_orthogonal(count: int, n: int, generator: torch.Generator, dtype=torch.float32) -> Tensor:
@@ -75,9 +78,7 @@ def _identity(count, n, generator):
 
 
 def _rotations(count, n, generator):
-    """Each of the floor(n/2) coordinate planes is turned by its own uniform angle; an odd last coordinate stands
-    still.
-    """
+    """Each of the floor(n/2) coordinate planes turns by its own uniform angle; an odd last coordinate stands still."""
     angle = 2 * torch.pi * torch.rand(count, n // 2, generator=generator, device=generator.device)
     A = torch.eye(n, device=generator.device).repeat(count, 1, 1)
     i = 2 * torch.arange(n // 2, device=generator.device)
@@ -105,8 +106,10 @@ def _gaussian(count, n, generator):
 
 
 def _triangular(count, n, generator):
-    """Upper triangular: diagonal uniform on (-0.95, 0.95), the rest N(0, 1/n). The scale is our choice: the
-    study names such a family but its figures do not use it."""
+    """Upper triangular: diagonal uniform on (-0.95, 0.95), the rest N(0, 1/n).
+
+    The scale is our choice: the study names such a family but its figures do not use it.
+    """
     diagonal = SPECTRAL_RADIUS * (2 * torch.rand(count, n, generator=generator, device=generator.device) - 1)
     upper = torch.randn(count, n, n, generator=generator, device=generator.device).triu(1) / n**0.5
     return Systems(upper + torch.diag_embed(diagonal), _spherical(count, n, generator))
@@ -162,8 +165,9 @@ def rollout(systems: Systems, steps: int, generator: torch.Generator | None = No
     """[M, steps, n] observations y[0..steps-1] of each system from its x0.
 
     Without noise the trajectory is built by doubling, X[k..2k) = A^k X[0..k), which takes log2(steps) products. With
-    noise `generator` supplies it (ValueError if it is missing). state_noise: s, for orthogonal maps: x' = sqrt(1 -
-    s^2) A x + s w, w ~ N(0, I/n), under which N(0, I/n) is stationary."""
+    noise `generator` supplies it (ValueError if it is missing).  state_noise: s, for orthogonal maps:
+    x' = sqrt(1 - s^2) A x + s w, w ~ N(0, I/n), under which N(0, I/n) is stationary.
+    """
     if state_noise:
         return _shaken(systems, steps, generator, state_noise)
     if systems.state_noise or systems.observation_noise is not None:

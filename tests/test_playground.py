@@ -218,7 +218,7 @@ def as_asked(plain, found, task):
             torch.tensor([base["fresh"]["U"]], dtype=torch.double),
             torch.tensor([base["fresh"]["x0"]], dtype=torch.double),
         )
-        edited = interventions._show(edited, task, fresh)
+        edited = interventions.query_shows(edited, task, fresh)
     if settings["shown"] < 0:
         label = edited.segments.label.clone()
         label[:, -1] = base["names"][settings["systems"]]

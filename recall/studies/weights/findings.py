@@ -117,7 +117,7 @@ def shown(run: str = "", dimension: int = 5, scale: Scale = FULL) -> Findings:
 
     ValueError for a dimension without models, and for a run that answers every prompt alike."""
     if run:
-        chosen = runs.opened(run)
+        chosen = runs.load(run)
         tables = find(chosen, scale=scale)
         circuits = tables["circuits"]
         moved = set(TASKS) <= set(shared.circuits_of(circuits[circuits.corruption == CORRUPTION]))
