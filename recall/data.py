@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from recall import runs
-from recall.task import check
+from recall.config import check
 
 SUMS = "SHA256SUMS"
 SEALED = ("tables", "reference", "language", "playground.json")
@@ -60,9 +60,11 @@ def merge(name: str, frame: pd.DataFrame) -> Path:
     they are, digit for digit and in their order; runs that are new come last.  ValueError if the columns are others.
     """
     new, found = _as_text(runs.csv(frame)), table_path(name)
+    key = next(([column] for column in ("run", "name") if column in new), [column for column in CELL if column in new])
+    check("table", key, f"one with a column run, name or of {', '.join(CELL)}", name)
     if found is not None:
         old = _as_text(_unpacked(path("tables", found.name)))
-        new = _merged(name, old, new)
+        new = _merged(name, key, old, new)
     text, (plain, packed) = new.to_csv(index=False).encode(), _table_paths(name)
     large = len(text) >= PACKED_BYTES
     target, other = (packed, plain) if large else (plain, packed)
@@ -116,19 +118,11 @@ def _as_text(csv: bytes) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(csv), dtype=str, keep_default_na=False)
 
 
-def _merged(name: str, old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    key = next(([column] for column in ("run", "name") if column in new), [column for column in CELL if column in new])
-    check("table", key, f"one with a column run, name or of {', '.join(CELL)}", name)
-    of_old, of_new = (pd.MultiIndex.from_frame(each.reindex(columns=key)) for each in (old, new))
-    left = old[~of_old.isin(of_new)]
-    if left.empty:
-        return _in_order(new, of_new, of_old)
-    check("table", list(old) == list(new), f"{name} with its committed columns, or of all of its runs", list(new))
-    both = pd.concat([left, new], ignore_index=True)
-    return _in_order(both, pd.MultiIndex.from_frame(both[key]), of_old)
-
-
-def _in_order(rows: pd.DataFrame, of_rows: pd.MultiIndex, of_old: pd.MultiIndex) -> pd.DataFrame:
-    """Rows by run, runs as they stood in the old table; the others after them, as they come."""
-    order = of_old.append(of_rows).unique()
-    return rows.iloc[order.get_indexer(of_rows).argsort(kind="stable")]
+def _merged(name: str, key: list[str], old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    of = lambda table: pd.MultiIndex.from_frame(table.reindex(columns=key))
+    left = old[~of(old).isin(of(new))]
+    if not left.empty:
+        check("table", list(old) == list(new), f"{name} with its committed columns, or of all of its runs", list(new))
+    rows = pd.concat([left, new], ignore_index=True)[list(new)]
+    order = of(old).append(of(new)).unique()  # runs as they stood, new ones after them
+    return rows.iloc[order.get_indexer(of(rows)).argsort(kind="stable")]

@@ -1,20 +1,15 @@
 """The mask against numbers worked out by hand, against an independent route through hooks, and on planted circuits."""
 
 import itertools
-import json
 import math
-from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from recall import runs, settings
-from recall.__main__ import main
 from recall.circuits.corruptions import CORRUPTIONS, attention, corrupted_pair, landmarks, patch_row
 from recall.circuits.faithfulness import (
     agreement,
@@ -696,53 +691,3 @@ def test_the_studys_medium_model():
     assert len(effects) == 15_656 and np.isfinite(effects.effect).all() and (effects.effect != 0).sum() > 15_000
     circuit, gates = prune(model, pair, PruningConfig(edges=1000, steps=3, batch=2))
     assert circuit.sum() == 1000 and gates.shape == (15_656,)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    out, config = tmp_path_factory.mktemp("runs") / "mine", settings.preset("fast-0", 2, 3)
-    weights = GPT(replace(config.model, zero_init=False), stream("init", 0)).state_dict()
-    runs.write(out, settings.to_json(config), pd.DataFrame({"k": [1]}), pd.DataFrame({"k": [1]}), weights, {})
-    return str(out)
-
-
-@pytest.mark.parametrize("method", ["exact", "attribution", "pruned"])
-def test_command_line(finished, capsys, method):
-    capsys.readouterr()
-    few = [
-        "--haystacks",
-        "2",
-        "--traces",
-        "2",
-        "--method",
-        method,
-        *(["--edges", "5", "--steps", "2"] if method == "pruned" else []),
-    ]
-    assert main(["circuits", finished, "--task", "2-after", "--corruption", "binding-swap", "--json", *few]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert {key: shown[key] for key in shown if key != "edges"} == dict(
-        task="2-after", corruption="binding-swap", method=method
-    )
-    assert all(set(edge) == {"writer", "reader", "effect"} and math.isfinite(edge["effect"]) for edge in shown["edges"])
-    assert [(edge["writer"], edge["reader"]) for edge in shown["edges"]] == list(Graph(3, 4).edges)
-    assert method != "pruned" or sum(edge["effect"] > 0 for edge in shown["edges"]) == 5
-    assert main(["circuits", finished, *few]) == 0
-    assert capsys.readouterr().out.split()[:3] == ["writer", "reader", "effect"]
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (["--method", "x"], "method must be one of exact, attribution, pruned, not 'x'"),
-        (["--task", "x"], "task must be 1-after"),
-        (["--corruption", "x"], "corruption must be one of query-label"),
-        (["--edges", "3"], "edges must be left out but with --method pruned"),
-        (["--systems", "9"], "systems must be 1 to labels"),
-        (["--haystacks", "1"], "haystacks must be at least 2"),
-        (["--method", "pruned", "--edges", "0"], "edges must be at least 1"),
-    ],
-)
-def test_bad_command_line(finished, capsys, arguments, message):
-    assert main(["circuits", finished, *arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.count("\n") == 1 and message in captured.err

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from recall import data, figures, progress, runs
+from recall.config import check
 from recall.language import charts, lexicon, pretrain, results, revisions
 from recall.language.prompts import PromptConfig
-from recall.task import check
 
 ABOUT = "first against second token of a translation, over a language model's checkpoints"
 TASKS = 4  # N, where nothing else says how many

@@ -1,9 +1,11 @@
-"""The studies of the book.  Each measures finished runs and says in its `measures.py` which tables it makes of which.
+"""The studies of the book, one a chapter or two:
 
-abilities    one row per run, needle far and near over training            chapters 3 and 4
-when         dates, the order at other thresholds, more systems, library   chapter 5
-which_way    name or state: interventions, exact rules, uncertain cues     chapter 6
-weights      circuits and what they share                                  chapter 7
+    abilities    one row per run, needle far and near over training            chapters 3 and 4
+    when         dates, the order at other thresholds, more systems, library   chapter 5
+    which_way    name or state: interventions, exact rules, uncertain cues     chapter 6
+    weights      circuits and what they share                                  chapter 7
+
+Each says in its `measures.py` which tables `python -m recall measure` makes of which runs.
 """
 
 from __future__ import annotations
@@ -12,11 +14,14 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from recall.runs import Run
-from recall.task import check
+from recall.config import check
+
+if TYPE_CHECKING:  # charts are imported without torch
+    from recall.runs import Run
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,10 @@
 """What `python -m recall measure which_way` makes."""
 
 from recall.evaluation import HAAR
-from recall.runs import Run
-from recall.settings import from_json
 from recall.studies import Measure, each, whole
 from recall.studies.which_way import as_if, cues, edits, ways
 
-
-def known_to_bayes(run: Run) -> bool:
-    """Whether `Bayes` is the posterior mean for its training: Haar maps, exact labels and states, fresh systems."""
-    task = from_json(run.config).task
-    return task.family == "haar" and not (task.label_error or task.state_noise or task.library)
-
-
 of_haar = each(lambda run: whole(run) and run.config["task"]["family"] in HAAR)
-beatable = each(lambda run: whole(run) and known_to_bayes(run))
 of_four = each(lambda run: bool(run.steps) and run.config["task"]["labels"] == ways.SYSTEMS)
 
 MEASURES = (
@@ -24,7 +14,7 @@ MEASURES = (
     Measure(("cue_weights",), cues.of_weights, cues.weights),
     Measure(("early_led",), each(lambda run: run.config["task"]["family"] in cues.NORMS), cues.early_led),
     Measure(("label_shares",), of_haar, as_if.shares),
-    Measure(("beaten",), beatable, as_if.beaten),
+    Measure(("beaten",), as_if.of_exact, as_if.beaten),
     Measure(("as_if",), of_haar, as_if.distances),
     Measure(ways.TABLES, of_four, lambda chosen: ways.survey([run.folder for run in chosen])),
 )
