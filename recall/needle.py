@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from recall import systems as dynamics
-from recall.task import Batch, Segments, TaskConfig, check, lay_out, resume_times, stream
+from recall.config import check
+from recall.task import Batch, Segments, TaskConfig, lay_out, resume_times, stream
 
 
 @dataclass(frozen=True)

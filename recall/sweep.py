@@ -23,9 +23,10 @@ from typing import Callable, Iterator
 import torch
 
 from recall import runs, training
+from recall.config import check, to_json
 from recall.evaluation import Evaluator
-from recall.settings import RunConfig, from_json, to_json
-from recall.task import Task, check
+from recall.settings import RunConfig, from_json
+from recall.task import Task
 
 TIMED_STEPS, TIMED_TRACES = 3, 32  # after one step that is not timed; of a larger batch a part is timed and scaled
 REPORT_SECONDS = 1.0  # between two lines of a run's progress.json

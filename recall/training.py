@@ -24,10 +24,11 @@ from torch import Tensor
 
 import recall
 from recall import runs
+from recall.config import check, to_json
 from recall.evaluation import THRESHOLD, Evaluator
 from recall.model import GPT
-from recall.settings import RunConfig, TrainingConfig, from_json, to_json
-from recall.task import Batch, Task, after_query, check, stream
+from recall.settings import RunConfig, TrainingConfig, from_json
+from recall.task import Batch, Task, after_query, stream
 
 SAVE_SECONDS = 30.0  # most training time that a kill can lose
 FINAL_HAYSTACKS, FINAL_TRACES = 40, 100  # final tables; the study: 50 x 1000 (facts 4.1)

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from recall import settings
+from recall.config import to_json
 from recall.prose import claims as prose_claims
 from recall.runs import Run
-from recall.settings import to_json
 from recall.studies import claims
 
 

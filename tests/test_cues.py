@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from recall import data, measures, runs
+from recall.config import to_json
 from recall.interventions import apply
 from recall.needle import needle_prompts
 from recall.prose import cues as prose_cues
-from recall.settings import to_json, vary
+from recall.settings import vary
 from recall.studies.which_way import bayes, cues
 from recall.sweeps.atlas import member
 from recall.task import TaskConfig

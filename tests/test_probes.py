@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from recall import data, evaluation, measures, runs
+from recall.config import to_json
 from recall.interventions import INTERVENTIONS
 from recall.needle import needle_prompts
 from recall.predictors import blind_error
 from recall.prose import verdicts
 from recall.runs import Run
-from recall.settings import from_json, preset, to_json, vary
+from recall.settings import from_json, preset, vary
 from recall.studies.when import by_heart
 from recall.studies.which_way import edits
 from recall.task import Task

@@ -33,10 +33,11 @@ import torch
 from torch import Tensor
 
 from recall.circuits.graph import Pair
+from recall.config import check
 from recall.interventions import apply, named_segment
 from recall.model import GPT, hooks, run_with_cache
 from recall.needle import Prompts, query_payload
-from recall.task import TaskConfig, check, edit
+from recall.task import TaskConfig, edit
 
 DEFAULT = "whole-context"
 PIECE = 256  # prompts at a time

@@ -21,7 +21,7 @@ from scipy import stats as scipy_stats
 from torch import Tensor
 
 from recall.circuits.graph import Graph, Patcher
-from recall.task import check
+from recall.config import check
 
 ESSENTIAL = 0.01  # of the distance of the corrupted run: what an edge of a minimal circuit costs at least
 RISE = 0.01  # of E|x|^2 = 1: a corruption that raises the error by less leaves nothing to be faithful to

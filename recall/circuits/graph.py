@@ -32,8 +32,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recall.config import check
 from recall.model import GPT, run_with_cache
-from recall.task import check
 
 PIECE = 64  # prompts at a time, that their readers' inputs stay in a CPU's cache: 16 % quicker than 32 on two cores
 POSITION = "position"

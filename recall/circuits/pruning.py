@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from recall.circuits.graph import Graph, Pair, Patcher
+from recall.config import check
 from recall.model import GPT
-from recall.task import check
 
 LOW, HIGH, TEMPERATURE = -0.1, 1.1, 2 / 3  # stretch and temperature of the hard-concrete gate (facts 6)
 EVALUATION = 0.8  # factor on a in the gate without noise (facts 6)

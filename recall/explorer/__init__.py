@@ -1,7 +1,7 @@
 """Widgets that compute in the reader's page, and in JupyterLab: the trace explorer and the playground.
 
-JavaScript in three floors: `core.js` computes, `dom.js` and `picture.js` draw, `trace.js` and `playground.js` are
-the widgets.  A widget's module is its files one after the other, because a page opened from a folder (file://) may
+JavaScript in three floors: `core.js` computes (for the playground in `worker.js`), `dom.js`, `picture.js`, `settings.js`
+and `controls.js` draw and are drawn from, `trace.js`, `playground.js` and `guess.js` are the widgets.  A widget's module is its files one after the other, because a page opened from a folder (file://) may
 not import."""
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import pandas as pd
 import traitlets
 
 from recall import runs
+from recall.config import check
 from recall.explorer import page
 from recall.figures import WIDGET, embed_json, table_html
-from recall.task import check
 
 HERE = Path(__file__).parent
 FILES = {
     "trace": ("core.js", "dom.js", "trace.js"),
-    "playground": ("core.js", "dom.js", "worker.js", "picture.js", "playground.js"),
+    "playground": ("core.js", "dom.js", "worker.js", "picture.js", "settings.js", "controls.js", "playground.js"),
     "guess": ("core.js", "dom.js", "worker.js", "guess.js"),
 }
 STYLES = ("trace.css", "playground.css")
@@ -28,11 +28,11 @@ STYLES = ("trace.css", "playground.css")
 
 def module(name: str) -> str:
     """The ES module of a widget, one of FILES."""
-    return "\n".join((HERE / file).read_text() for file in FILES[name])
+    return "\n".join((HERE / file).read_text(encoding="utf-8") for file in FILES[name])
 
 
 def styles() -> str:
-    return "\n".join((HERE / file).read_text() for file in STYLES)
+    return "\n".join((HERE / file).read_text(encoding="utf-8") for file in STYLES)
 
 
 def _html(kind: str, state: dict, meanwhile: str = "") -> str:

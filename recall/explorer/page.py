@@ -16,12 +16,13 @@ import numpy as np
 from torch import Tensor
 
 from recall import data, interventions, measures, runs
+from recall.config import check
 from recall.evaluation import pointing
 from recall.model import GPTConfig
 from recall.needle import Prompts, haystack_payload, needle_prompts
 from recall.predictors import Match, Named
 from recall.settings import from_json
-from recall.task import TaskConfig, check, edit
+from recall.task import TaskConfig, edit
 from recall.training import build_model
 
 LISTED = "playground.json"  # of the committed data

@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recall.task import check, stream
+from recall.config import check
+from recall.task import stream
 
 NAMES = ("Aruvian", "Belic", "Corish", "Dalmese", "Eskan", "Fenlic", "Gorite", "Hadish")  # of invented tasks
 # no syllable begins with a coda: no source is the head of a target

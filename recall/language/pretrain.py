@@ -29,10 +29,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recall import data, runs
+from recall.config import check
 from recall.language.lexicon import KINDS, SPLITS, Lexicon, LexiconConfig, invented, read
 from recall.language.prompts import HIDDEN, LABELS
 from recall.language.revisions import quiet
-from recall.task import check, stream
+from recall.task import stream
 from recall.training import checkpoint_steps
 
 RECIPES = ("invented", "words")

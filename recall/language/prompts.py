@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from recall.config import check
 from recall.language.lexicon import Lexicon
-from recall.task import check, stream
+from recall.task import stream
 
 # capital letters that are no words and no pronouns; with eight of them, looking up was learnt later or not at all
 LABELS = tuple("FKTXZ")

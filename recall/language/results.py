@@ -34,8 +34,8 @@ import numpy as np
 import pandas as pd
 
 from recall import data, evaluation, runs
+from recall.config import check
 from recall.runs import Run
-from recall.task import check
 
 MODEL = ["words", "labels", "seed"]
 

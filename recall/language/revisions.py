@@ -30,10 +30,10 @@ import pandas as pd
 import torch
 
 from recall import runs
+from recall.config import check
 from recall.language import scoring
 from recall.language.lexicon import Lexicon
 from recall.language.prompts import PromptConfig, draw
-from recall.task import check
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ALWAYS = ("plain", "no source", "wrong source", "unseen", "misdirected")

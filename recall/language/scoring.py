@@ -20,9 +20,10 @@ import pandas as pd
 import torch
 
 from recall import evaluation
+from recall.config import check
 from recall.language.lexicon import Lexicon
 from recall.language.prompts import CONDITIONS, LABELS, Prompt
-from recall.task import check, stream
+from recall.task import stream
 
 LOGITS = 2**26  # numbers of logits held at once: a quarter of a GB in single precision
 RESAMPLES = 500  # of the prompts, for 95 % intervals

@@ -17,18 +17,21 @@ those of `measures.kind`."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Callable
 
+import pandas as pd
 
+from recall.config import check
 from recall.evaluation import THRESHOLD, curve, emergence
-from recall.measures import cells, kind, order_of
+from recall.measures import cells, final_value, kind, label_index, order_of
 from recall.runs import Run
-from recall.stats import LEVEL, MARGIN, Result, above, equivalent, holm, share, undecided
-from recall.task import check
+from recall.stats import LEAST, LEVEL, MARGIN, Result, above, equivalent, holm, interval, share, undecided
+from recall.studies.weights import shared
 
 SETTING, LABELS, SEEDS = "fast-1", 4, range(300, 308)
+
 # --- what one run says ------------------------------------------------------------------------------------------------
 
 NEEDED = 2  # N at which everything but the two tests over N is asked; 4 is the largest that is trained
@@ -61,27 +64,18 @@ def knows_labels(run: Run) -> bool:
     return run.manifest.get("ended") != "diverged" and kind(run, NEEDED) != "no look-up"
 
 
-def last(run: Run, k: int, column: str, systems: int = NEEDED, condition: str = "plain") -> float:
-    """A statistic of k-after-query in the final table."""
-    return float(curve(run.final.assign(examples=0), k, systems, condition)[column].iloc[0])
-
-
-def label_index_2(run: Run) -> float:
-    return last(run, 2, "label_index", condition="misdirected")
-
-
 def misdirection_changes_2(run: Run) -> float:
-    return last(run, 2, "score", condition="misdirected") - last(run, 2, "score")
+    return final_value(run, 2, "score", NEEDED, "misdirected") - final_value(run, 2, "score", NEEDED)
+
+
+def growth(run: Run, k: int) -> float:
+    """Of the mean squared error of k-after-query, from N = 2 to 4."""
+    return final_value(run, k, "mean", 4) - final_value(run, k, "mean", 2)
 
 
 def grows_with_systems(run: Run) -> float:
-    """Growth of the mean squared error from N = 2 to 4, of 2-after less that of 1-after."""
-    growth = {k: last(run, k, "mean", systems=4) - last(run, k, "mean", systems=2) for k in (1, 2)}
-    return growth[2] - growth[1]
-
-
-def begins_alike(run: Run) -> float:
-    return last(run, 1, "mean", systems=4) - last(run, 1, "mean", systems=2)
+    """`growth` of 2-after less that of 1-after."""
+    return growth(run, 2) - growth(run, 1)
 
 
 @dataclass(frozen=True)
@@ -114,7 +108,7 @@ ORDER = dict(
 )
 DEAF = dict(
     claim="two-mechanisms",
-    measure=label_index_2,
+    measure=partial(label_index, systems=NEEDED),
     test=partial(equivalent, worse=1),
     knowing=True,
     statistic="label index of 2-after-query under a misdirected label (0: the observation decides, 1: the label), "
@@ -167,7 +161,7 @@ TESTS = (
         "flat-5",
         claim="degradation",
         dimension=5,
-        measure=begins_alike,
+        measure=partial(growth, k=1),
         test=equivalent,
         knowing=True,
         statistic="mean squared error of 1-after-query at N = 4 less that at N = 2, mean over seeds that look labels "
@@ -196,29 +190,20 @@ def outcomes(finished: list[Run], level: float = LEVEL) -> list[dict]:
     level: of all together, in (0, 1).
     """
     check("level", 0 < level < 1, "between 0 and 1", level)
-    rows = []
+    rows, there = [], cells([run for run in finished if run.config["seed"] in SEEDS])
     for test in TESTS:
-        cell = [
-            run for run in cells(finished).get((test.dimension, LABELS, SETTING), []) if run.config["seed"] in SEEDS
-        ]
+        cell = there.get((test.dimension, LABELS, SETTING), [])
         used = [run for run in cell if knows_labels(run)] if test.knowing else cell
         # a label index of nearly no weight is nan
         values = [value for value in map(test.measure, used) if not math.isnan(value)]
         whole = len(cell) == len(SEEDS)
         rows.append((test, len(cell), test.test(values) if whole else undecided(len(values))))
     adjusted = holm([result.p for _, _, result in rows])
+    declared, found = "id claim dimension statistic rule refuter".split(), "estimate low high p".split()
     return [
-        dict(
-            id=test.id,
-            claim=test.claim,
-            dimension=test.dimension,
-            statistic=test.statistic,
-            rule=test.rule,
-            refuter=test.refuter,
-            estimate=result.estimate,
-            low=result.low,
-            high=result.high,
-            p=result.p,
+        {name: getattr(test, name) for name in declared}
+        | {name: getattr(result, name) for name in found}
+        | dict(
             holm=p,
             runs=result.runs,
             seeds=seeds,
@@ -236,3 +221,82 @@ def status(tests: list[dict]) -> str:
     if any(passed):
         return "reproduced" if all(passed) else "in part"
     return "not reproduced" if any(row["outcome"] == "refuted" for row in tests) else "undecided"
+
+
+# --- the claim about edges --------------------------------------------------------------------------------------------
+
+CIRCUITS = dict(
+    rule="shared part of the overlap, between chance and the same task twice: its 95 % interval over models below "
+    f"{shared.LOW}, in every corruption",
+    refuter="95 % interval of the overlap beyond chance above 0",
+)
+
+
+def overlaps(circuits: pd.DataFrame) -> pd.DataFrame:
+    """What the circuits of 1- and 2-after-query share, a row per corruption of which there are LEAST models.
+
+    circuits: as `recall.studies.weights.dissect` makes them.  Columns corruption, models, verdict (by the rule of
+    `recall.studies.weights.shared`), overlap, low, high (mean and 95 % interval), beyond (low end of the interval of
+    the overlap less that of chance), chance, twice (the same task twice; both means)."""
+    rows = []
+    found = shared.overlaps(shared.decisive(shared.last_steps(circuits)))
+    for corruption, group in found.groupby("corruption", sort=False):
+        if len(group) < LEAST:
+            continue
+        overlap, low, high = interval(group.overlap)
+        rows.append(
+            dict(
+                corruption=corruption,
+                models=len(group),
+                verdict=shared.verdict(group.shared),
+                overlap=overlap,
+                low=low,
+                high=high,
+                beyond=interval(group.overlap - group.null)[1],
+                chance=group.null.mean(),
+                twice=group.ceiling.mean(),
+            )
+        )
+    return pd.DataFrame(rows, columns="corruption models verdict overlap low high beyond chance twice".split())
+
+
+def circuits_status(found: pd.DataFrame) -> str:
+    """`reproduced` if all of `overlaps` are separate, `not reproduced` if none is and all overlap beyond chance, else
+    `in part`; `not tested` without any.
+    """
+    separate = found.verdict == "separate"
+    if found.empty:
+        return "not tested"
+    if separate.all():
+        return "reproduced"
+    return "not reproduced" if not separate.any() and (found.beyond > 0).all() else "in part"
+
+
+# --- the claim about language models ----------------------------------------------------------------------------------
+
+LANGUAGE = dict(
+    rule="octaves between the dates of the first and the second token, in a small OLMo-2 trained here on words whose "
+    "two tokens bear the same bits and are met equally often: 95 % interval over seeds above 0, by both dates",
+    refuter="95 % interval below 0, by either date",
+)
+
+
+def octaves(gaps: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Octaves between the dates of the first and the second token, a row per date.
+
+    gaps: `half` and `toy`, of `recall.language.results.gaps`.  Columns by, seeds, late (seeds whose first token never
+    got there, so that the octaves are a lower bound), octaves, low, high (mean and 95 % interval)."""
+    rows = []
+    for by, table in gaps.items():
+        own = table[(table.words == "invented") & (table.labels == "arbitrary")].dropna(subset=["octaves"])
+        mean, low, high = interval(own.octaves)
+        late = int(own["first"].isna().sum())
+        rows.append(dict(by=by, seeds=len(own), late=late, octaves=mean, low=low, high=high))
+    return pd.DataFrame(rows)
+
+
+def language_status(found: pd.DataFrame) -> str:
+    """Of `octaves`; `only at this scale` at best, since no checkpoint of OLMo's was run."""
+    if (found.low > 0).all():
+        return "only at this scale"
+    return "not reproduced" if (found.high < 0).any() else "undecided"

@@ -7,8 +7,8 @@ import pkgutil
 import sys
 from pathlib import Path
 
-from recall.settings import RunConfig, from_json, to_json
-from recall.task import check
+from recall.config import check, to_json
+from recall.settings import RunConfig, from_json
 
 
 def named() -> list[str]:

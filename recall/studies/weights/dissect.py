@@ -19,13 +19,13 @@ from recall import interventions
 from recall.circuits.corruptions import corrupted_pair
 from recall.circuits.faithfulness import completeness, eliminate, measure, minimality
 from recall.circuits.graph import Pair, Patcher, exact
+from recall.config import check
 from recall.evaluation import curve, emergence, table
 from recall.model import GPT
 from recall.needle import Prompts, needle_prompts, query_payload
 from recall.runs import Run
 from recall.settings import RunConfig, from_json
 from recall.studies.weights.shared import CORRUPTION, KEYS, SHARED, TASKS, as_text, larger, overlaps, price
-from recall.task import check
 from recall.training import build_model
 
 TELLING = 0.05  # of E|x|^2 = 1: a corruption that moves the prediction by less leaves nothing to be found

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from recall import data, measures, runs
+from recall.config import check
 from recall.runs import Run
 from recall.studies.weights import shared
 from recall.studies.weights.dissect import FULL, Scale, dissect, over_training
 from recall.studies.weights.methods import compare
 from recall.studies.weights.roles import roles
 from recall.studies.weights.shared import CORRUPTION, TASKS
-from recall.task import check
 
 PARTS = {
     "circuits": ("circuits", "circuit_edges"),

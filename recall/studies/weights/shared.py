@@ -59,8 +59,8 @@ from torch import Tensor
 
 from recall.circuits.faithfulness import overlap
 from recall.circuits.graph import POSITION, Graph
+from recall.config import check
 from recall.stats import LEAST, interval
-from recall.task import check
 
 LOW, HIGH = 0.25, 0.75
 # dimensions of the ten models for which the rule was written; one of n = 2 came later, for the methods' agreement

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
+from recall.config import check
 from recall.evaluation import table
 from recall.needle import needle_prompts
 from recall.runs import Run
 from recall.settings import from_json
 from recall.studies.which_way.edits import MODELS, SEED
-from recall.task import Task, check, stream
+from recall.task import Task, stream
 from recall.training import trained_model
 
 # whether the first states are their own

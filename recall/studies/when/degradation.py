@@ -25,12 +25,12 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from recall import data, runs, stats
+from recall.config import check
 from recall.evaluation import Predict, identification_score
 from recall.interventions import apply
 from recall.measures import kind
 from recall.needle import Prompts, needle_prompts
 from recall.settings import from_json
-from recall.task import check
 from recall.training import trained_model
 
 TABLES = ("degradation", "degradation_accounts", "degradation_similarity")

@@ -11,6 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from recall import stats
+from recall.config import check
 from recall.interventions import apply, named_segment
 from recall.measures import CELL, cell_of, kind
 from recall.needle import Prompts, needle_prompts
@@ -18,7 +19,7 @@ from recall.predictors import CarryOn, Match, Named, Pool
 from recall.runs import Run
 from recall.settings import from_json
 from recall.studies.which_way.bayes import EXACT, Bayes, gather, weigh
-from recall.task import Task, TaskConfig, check
+from recall.task import Task, TaskConfig
 from recall.training import trained_model
 
 # among which Bayes's label error and noise per coordinate are fitted

@@ -32,8 +32,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from recall.config import check
 from recall.predictors import RTOL, Predictor, Reading, at_rows, latest_row, read, running_sums, times
-from recall.task import TaskConfig, check
+from recall.task import TaskConfig
 
 EXACT = 1e-3  # state noise that stands for none: far above rounding, far below what strangers differ by
 

@@ -25,6 +25,7 @@ from scipy import stats as scipy_stats
 from torch import Tensor
 
 from recall import stats
+from recall.config import check
 from recall.evaluation import HAAR, THRESHOLD, curve, identification_score, label_index
 from recall.interventions import apply
 from recall.measures import CELL, cell_of, kind_of
@@ -34,7 +35,7 @@ from recall.settings import from_json
 from recall.studies.which_way import bayes
 from recall.studies.which_way.asked import first_score, query_errors, run_key
 from recall.sweeps.factors import FACTORS
-from recall.task import TaskConfig, check
+from recall.task import TaskConfig
 from recall.training import trained_model
 
 SEED = 5  # of the prompts; those of training, of the final tables and of `edits` have others
@@ -312,7 +313,9 @@ def led(tables: list[pd.DataFrame], early: pd.DataFrame, systems: int = 2) -> pd
     scored = lines.name.str.split("-").str[0].isin(HAAR)
     by_score = begin.notna() | (lines.score >= (1 + THRESHOLD) / 2)
     knows = by_score.where(scored, lines[f"cutoff 1-after N={systems}"].notna())
-    found = lines[list(CELL)].assign(knows=knows, kind=kind_of(knows, index), label_index=index, octaves=np.log2(begin / go_on))
+    found = lines[list(CELL)].assign(
+        knows=knows, kind=kind_of(knows, index), label_index=index, octaves=np.log2(begin / go_on)
+    )
     found = found[index.notna()].merge(early[[*CELL, "early_index"]], how="left", on=list(CELL))
     columns = "group training order setting dimension labels seed knows kind label_index early_index octaves".split()
     return _in_order(_with_base(found.assign(group=found.setting.map(group_of))))[columns]

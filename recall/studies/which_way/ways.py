@@ -58,6 +58,7 @@ import torch
 from torch import Tensor
 
 from recall import data, runs
+from recall.config import check
 from recall.evaluation import THRESHOLD, Emergence, Predict, curve, emergence, next_states, pointed, pointing
 from recall.interventions import apply
 from recall.measures import kind_of
@@ -67,7 +68,7 @@ from recall.runs import Run
 from recall.settings import from_json
 from recall.studies.which_way.asked import NO_SEED, RUN, first_score, run_key
 from recall.studies.which_way.bayes import Bayes
-from recall.task import TaskConfig, check
+from recall.task import TaskConfig
 from recall.training import build_model
 
 ROLES = {"label": 1, "observed": 0, "recent": 3, "other": 2}  # segment of a conflict prompt
