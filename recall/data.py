@@ -29,8 +29,8 @@ CELL = ("family", "dimension", "labels", "setting", "seed")  # what tells runs a
 
 def path(*parts: str) -> Path:
     """A committed file, such as path("reference", "words.csv"); ValueError if it is missing or was altered."""
-    runs.check_data()
     folder, name = runs.data_folder(), "/".join(parts)
+    runs.check_data(name)
     if not (folder / name).is_file():
         raise ValueError(f"data must hold {name}, but {folder} does not")
     if _digest(folder / name) != _sums(folder).get(name):
@@ -45,7 +45,7 @@ def table_path(name: str) -> Path | None:
 
 def table(name: str) -> pd.DataFrame:
     """A committed tidy table; ValueError lists what there is, or says that it was edited."""
-    runs.check_data()
+    runs.check_data(f"the table {name}")
     found = table_path(name)
     if found is None:
         there = sorted(each.name.split(".")[0] for each in (runs.data_folder() / "tables").glob("*.csv*"))

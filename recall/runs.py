@@ -210,10 +210,11 @@ def data_folder() -> Path:
     return Path(os.environ.get("RECALL_DATA") or Path(__file__).resolve().parent.parent / "data")
 
 
-def check_data() -> None:
-    """ValueError where the library was installed without the committed data."""
-    if not data_folder().is_dir():
-        raise ValueError(f"RECALL_DATA must name the data folder of a checkout: there is none at {data_folder()}")
+def check_data(sought: str) -> None:
+    """ValueError where the library was installed without the committed data, in which something is sought."""
+    place = data_folder()
+    if not place.is_dir():
+        raise ValueError(f"RECALL_DATA must name the data folder of a checkout, for {sought}: there is none at {place}")
 
 
 def _root(root: Path | str) -> Path:
@@ -237,7 +238,7 @@ def load(name: str, root: Path | str = "runs") -> Run:
     if root == "runs" and Path(name).is_dir():
         return open_run(name)
     if root in COLLECTIONS:
-        check_data()
+        check_data(f"{name!r}, which is no run folder")
     there = names(root)
     check("run", name in there, f"one of {', '.join(there) or 'none (no run found)'}", name)
     return _named(_root(root) / name)
@@ -246,7 +247,7 @@ def load(name: str, root: Path | str = "runs") -> Run:
 def load_all(root: Path | str = "runs") -> list[Run]:
     """Every run of one of COLLECTIONS, or under a folder, verified."""
     if root in COLLECTIONS:
-        check_data()
+        check_data("committed runs")
     return [_named(_root(root) / name) for name in names(root)]
 
 
