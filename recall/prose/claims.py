@@ -10,6 +10,7 @@ from recall import stats
 from recall.measures import cells
 from recall.runs import Run
 from recall.stats import LEAST, LEVEL
+from recall.studies import claims as studies
 from recall.studies.claims import CLAIMS, LABELS, SEEDS, SETTING, goes_on_first, outcomes, status
 from recall.studies.weights import methods, shared
 
@@ -43,69 +44,34 @@ def _p(value: float) -> str:
 
 
 def separate_circuits(circuits: pd.DataFrame) -> dict:
-    """Rule, refuter, evidence and status of the claim about edges, by the rule of `recall.studies.weights.shared`
-    in every corruption of which there are enough models: `reproduced` if all are separate, `not reproduced` if none
-    is and all overlap beyond chance, else `in part`.
-    """
-    found = {
-        name: group
-        for name, group in shared.overlaps(shared.decisive(shared.last_steps(circuits))).groupby(
-            "corruption", sort=False
-        )
-        if len(group) >= stats.LEAST
-    }
-    separate = [shared.verdict(group.shared) == "separate" for group in found.values()]
-    beyond = [stats.interval(group.overlap - group.null)[1] > 0 for group in found.values()]
-    words = []
-    for name, group in found.items():
-        mean, low, high = stats.interval(group.overlap)
-        words.append(
-            f"{name}: {shared.verdict(group.shared)}, overlap {mean:.2f} (95 % interval {low:.2f} to {high:.2f}, "
-            f"{len(group)} models; "
-            f"chance {group.null.mean():.2f}, same task twice {group.ceiling.mean():.2f})"
-        )
-    return dict(
-        rule="shared part of the overlap, between chance and the same task twice: its 95 % interval over models "
-        f"below {shared.LOW}, in every corruption",
-        refuter="95 % interval of the overlap beyond chance above 0",
-        evidence="; ".join(words),
-        status="not tested"
-        if not found
-        else "reproduced"
-        if all(separate)
-        else "not reproduced"
-        if not any(separate) and all(beyond)
-        else "in part",
-    )
+    """Rule, refuter, evidence and status of the claim about edges."""
+    found = studies.overlaps(circuits)
+    words = [
+        f"{row.corruption}: {row.verdict}, overlap {row.overlap:.2f} (95 % interval {row.low:.2f} to {row.high:.2f}, "
+        f"{row.models} models; chance {row.chance:.2f}, same task twice {row.twice:.2f})"
+        for row in found.itertuples()
+    ]
+    return studies.CIRCUITS | dict(evidence="; ".join(words), status=studies.circuits_status(found))
 
 
 def in_language(gaps: dict[str, pd.DataFrame]) -> dict:
-    """Rule, refuter, evidence and status of the claim about language models, of a small one trained here: `only at
-    this scale` at best, since no checkpoint of OLMo's was run.  gaps: `half` and `toy`, of
-    `recall.language.results.gaps`.
+    """Rule, refuter, evidence and status of the claim about language models, of a small one trained here.  gaps: `half`
+    and `toy`, of `recall.language.results.gaps`.
     """
-    words, above, below = [], [], []
-    for by, table in gaps.items():
-        own = table[(table.words == "invented") & (table.labels == "arbitrary")].dropna(subset=["octaves"])
-        octaves, late = own.octaves, int(own["first"].isna().sum())
-        mean, low, high = stats.interval(octaves, least=2)
-        above.append(low > 0 and len(octaves) >= LEAST), below.append(high < 0 and len(octaves) >= LEAST)
+    found, words = studies.octaves(gaps), []
+    for row in found.itertuples():
         span = (
-            f"in {late} the first token never got there, so the interval {low:.2f} to {high:.2f} is of lower bounds"
-            if late
-            else f"95 % interval {low:.2f} to {high:.2f}"
+            f"in {row.late} the first token never got there, so the interval {row.low:.2f} to {row.high:.2f} is of "
+            "lower bounds"
+            if row.late
+            else f"95 % interval {row.low:.2f} to {row.high:.2f}"
         )
         words.append(
-            f"dates at {'half of the bits' if by == 'half' else 'an identification score of 1/2'}: "
-            f"{'at least ' * (late > 0)}{mean:.2f} octaves ({len(octaves)} seeds; {span})"
+            f"dates at {'half of the bits' if row.by == 'half' else 'an identification score of 1/2'}: "
+            f"{'at least ' * (row.late > 0)}{row.octaves:.2f} octaves ({row.seeds} seeds; {span})"
         )
-    return dict(
-        rule="octaves between the dates of the first and the second token, in a small OLMo-2 trained here on words "
-        "whose two tokens bear the same bits and are met equally often: "
-        "95 % interval over seeds above 0, by both dates",
-        refuter="95 % interval below 0, by either date",
-        evidence="; ".join(words) + "; OLMo's own checkpoints were not run",
-        status="only at this scale" if all(above) else "not reproduced" if any(below) else "undecided",
+    return studies.LANGUAGE | dict(
+        evidence="; ".join(words) + "; OLMo's own checkpoints were not run", status=studies.language_status(found)
     )
 
 
