@@ -86,7 +86,7 @@ def losses(finals: pd.DataFrame, dimension: int = 5, systems: int = 2) -> str:
     dimension, systems, k, error, seed (plain only).
     """
     rows = finals[(finals.dimension == dimension) & (finals.systems == systems)]
-    groups = {name: group for name, group in rows.groupby("kind")}
+    groups = dict(iter(rows.groupby("kind")))
     if not {"label-led", "observation-led"} <= set(groups):
         return f"At n = {dimension} the runs do not hold both kinds: their losses cannot be compared."
     each = {name: groups[name].groupby("k").error.mean() for name in ("label-led", "observation-led")}

@@ -10,8 +10,9 @@ from scipy import stats as scipy_stats
 from recall import stats
 from recall.evaluation import THRESHOLD
 from recall.measures import LABEL_LED, OBSERVATION_LED
-from recall.studies.which_way.cues import BASE, GROUPS, KINDS, NORMS, once, doses
+from recall.studies.which_way.cues import BASE, GROUPS, NORMS, doses, once
 
+KINDS = ("label-led", "between", "observation-led")
 TRAINED = {"haar": "trained on norms of all lengths", "equal": "trained on equal norms"}
 PROMPTED = {"haar": "prompts of all lengths", "equal": "prompts of equal norms"}
 
@@ -177,9 +178,13 @@ def heeded(table: pd.DataFrame) -> str:
         words = (
             f"the model's weight {more} Bayes's" if (slopes > 0).all() else "the model's weight does not follow Bayes's"
         )
+        each = [
+            f"{row.slope:.2f} (seed {row.seed}, correlation {row.correlation:.2f}, {row.cells} cells)"
+            for row in group.itertuples()
+        ]
         lines.append(
             f"* **N = {systems}**: {words}: slope over cells "
-            f"{' and '.join(f'{row.slope:.2f} (seed {row.seed}, correlation {row.correlation:.2f}, {row.cells} cells)' for row in group.itertuples())}. "
+            f"{' and '.join(each)}. "
             f"Mean weight over state noises and seeds, {'; '.join(parts)}."
         )
     lost = table[(table.k == 1) & (table.systems == table.systems.min()) & (table.score < THRESHOLD)]

@@ -257,7 +257,6 @@ def doses(table: pd.DataFrame) -> pd.DataFrame:
 WITHOUT = 0.25  # identification score of 1-after-query below which it is not there
 GROUPS = ("the cues", "label error and state noise", "the data", "model and optimiser", "dimension and labels")
 CUES = ("equal", "no-repeats", "balanced", "long")
-KINDS = ("label-led", "between", "observation-led")
 
 
 def early_led(runs: list[Run], systems: int = 2) -> pd.DataFrame:

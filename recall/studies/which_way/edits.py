@@ -67,12 +67,12 @@ def _errors(predict, task: TaskConfig, counts, haystacks, traces, room) -> pd.Da
 
 
 def effects(probed: pd.DataFrame, kinds: pd.Series, systems: int = 2, needle: str = "farthest") -> pd.DataFrame:
-    """What each intervention does to 1- and 2-after-query, per task and kind of model: an average over both kinds is
-    neither.
+    """What each intervention does to 1- and 2-after-query, per task and kind of model: an average over kinds is none
+    of them.  kinds: `measures.kinds` of these models.
 
-    kinds: `measures.kinds` of these models.  One row per dimension, labels, kind and intervention.  Columns seeds and, for k = 1 and 2: plain{k},
-    edited{k} (means over seeds of the mean squared error), low{k}, high{k} (95 % t interval of the difference over
-    seeds; nan for fewer than `stats.LEAST`)."""
+    One row per dimension, labels, kind and intervention.  Columns seeds and, for k = 1 and 2: plain{k}, edited{k}
+    (means over seeds of the mean squared error), low{k}, high{k} (95 % t interval of the difference over seeds; nan
+    for fewer than `stats.LEAST`)."""
     chosen = probed.query("predictor == @MODEL and systems == @systems and needle == @needle and k <= 2")
     wide = chosen.pivot_table(index=MODELS, columns=["intervention", "k"], values="mean")
     kinds = kinds.reindex(wide.index).rename("kind")
