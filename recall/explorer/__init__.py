@@ -1,8 +1,8 @@
 """Widgets that compute in the reader's page, and in JupyterLab: the trace explorer and the playground.
 
-JavaScript in three floors: `core.js` computes (for the playground in `worker.js`), `dom.js`, `picture.js`, `settings.js`
-and `controls.js` draw and are drawn from, `trace.js`, `playground.js` and `guess.js` are the widgets.  A widget's module is its files one after the other, because a page opened from a folder (file://) may
-not import."""
+JavaScript in three floors: `core.js` computes, in a page or in the worker of `worker.js`; `dom.js`, `picture.js`,
+`settings.js` and `controls.js` put it on the screen; `trace.js`, `playground.js` and `guess.js` are the widgets.  A
+widget's module is its files one after the other, because a page opened from a folder (file://) may not import."""
 
 from __future__ import annotations
 

@@ -4,12 +4,14 @@
 
 function core() {
   const LABEL_VALUE = Math.SQRT2;
-  const MATCH = 1e-2, TOLERANCE = 1e-4; // as in recall.predictors
+  const MATCH = 1e-2;
+  const TOLERANCE = 1e-4; // as in recall.predictors
   const INDEPENDENT = 3e-5; // share of a state that is new, below which a pair adds nothing to a fitted map; as RTOL there
 
   // ------------------------------------------------------------------------------------------------------ randomness
 
-  function random(seed) { // mulberry32
+  // mulberry32
+  function random(seed) {
     let a = seed >>> 0;
     const uniform = () => {
       a = (a + 0x6d2b79f5) | 0;
@@ -41,14 +43,16 @@ function core() {
   const times = (U, x) => U.map((row) => dot(row, x));
   const transposed = (U) => U[0].map((_, j) => U.map((row) => row[j]));
 
+  // Gram-Schmidt on Gaussian columns is QR with a positive diagonal of R, hence uniform on O(n)
   function haar(n, rng) {
-    // Gram-Schmidt on Gaussian columns is QR with a positive diagonal of R, hence uniform on O(n)
     const columns = [];
     for (let j = 0; j < n; j++) {
       const v = Array.from({ length: n }, rng.normal);
       for (const u of columns) {
         const overlap = dot(u, v);
-        u.forEach((x, i) => { v[i] -= overlap * x; });
+        u.forEach((x, i) => {
+          v[i] -= overlap * x;
+        });
       }
       columns.push(scaled(v, 1 / norm(v)));
     }
@@ -64,14 +68,18 @@ function core() {
     return states;
   }
 
-  function before(U, state, steps) { // U is orthogonal: its transpose undoes it
+  // U is orthogonal: its transpose undoes it
+  function before(U, state, steps) {
     const back = transposed(U);
     for (let i = 0; i < steps; i++) state = times(back, state);
     return state;
   }
 
-  function between(a, b, share) { // directions along the great circle, norms in proportion
-    const [la, lb] = [norm(a), norm(b)], u = scaled(a, 1 / la), v = scaled(b, 1 / lb);
+  // directions along the great circle, norms in proportion
+  function between(a, b, share) {
+    const [la, lb] = [norm(a), norm(b)];
+    const u = scaled(a, 1 / la);
+    const v = scaled(b, 1 / lb);
     const angle = 2 * Math.atan2(norm(minus(u, v)), norm(plus(u, v)));
     const weight = (part) => (angle > 1e-4 ? Math.sin(part * angle) / Math.sin(angle) : part);
     const way = plus(scaled(u, weight(1 - share)), scaled(v, weight(share)));
@@ -83,7 +91,8 @@ function core() {
   // What a prompt is drawn from: `systems` of them, one that is not in the haystack, and all labels in random order.
   function draw({ dimension, labels, systems, seed }) {
     const rng = random(Math.imul(seed, 7919) + dimension * 131 + labels * 17);
-    const names = rng.shuffled(labels), fresh = system(dimension, rng);
+    const names = rng.shuffled(labels);
+    const fresh = system(dimension, rng);
     return { systems: Array.from({ length: systems }, () => system(dimension, rng)), fresh, names };
   }
 
@@ -91,35 +100,68 @@ function core() {
   // a label that the prompt does not hold.  fresh: a new system comes instead of the needle's.  equal_norm, share: as the
   // interventions equal-norm and synchronised.
   function prompt({ dimension: n, labels, systems: N, needle, length, shown, fresh, equal_norm, share }, base) {
-    const payload = n + 3, names = base.names;
+    const payload = n + 3;
+    const names = base.names;
     let used = base.systems.slice(0, N);
     const own = used[needle];
     if (equal_norm) used = used.map(({ U, x0 }) => ({ U, x0: scaled(x0, norm(own.x0) / norm(x0)) }));
     if (share > 0) {
       const common = rollout(own, length + 1).at(-1);
-      used = used.map(({ U, x0 }, i) => (i === needle ? own : { U, x0: before(U, between(rollout({ U, x0 }, length + 1).at(-1), common, share), length) }));
+      used = used.map(({ U, x0 }, i) =>
+        i === needle
+          ? own
+          : { U, x0: before(U, between(rollout({ U, x0 }, length + 1).at(-1), common, share), length) },
+      );
     }
     const observations = used.map((each) => rollout(each, length + payload));
     if (fresh) observations.push(rollout(base.fresh, length + payload));
-    const segments = used.map((_, i) => ({ system: i, label: names[i], start: 1 + (length + 2) * i, length, first: 0 }));
-    segments.push({ system: fresh ? N : needle, label: names[shown < 0 ? N : shown], start: 1 + (length + 2) * N, length: payload, first: fresh ? 0 : length });
+    const segments = used.map((_, i) => ({
+      system: i,
+      label: names[i],
+      start: 1 + (length + 2) * i,
+      length,
+      first: 0,
+    }));
+    segments.push({
+      system: fresh ? N : needle,
+      label: names[shown < 0 ? N : shown],
+      start: 1 + (length + 2) * N,
+      length: payload,
+      first: fresh ? 0 : length,
+    });
     const rows = 2 + (length + 2) * N + payload;
-    return { rows, labels, dimension: n, segments, observations, query: segments[N].start, tokens: layOut(rows, labels, n, segments, observations) };
+    return {
+      rows,
+      labels,
+      dimension: n,
+      segments,
+      observations,
+      query: segments[N].start,
+      tokens: layOut(rows, labels, n, segments, observations),
+    };
   }
 
   function layOut(rows, labels, n, segments, observations) {
     const tokens = Array.from({ length: rows }, () => Array(2 * labels + 2 + n).fill(0));
     tokens[0][2 * labels] = LABEL_VALUE;
     for (const { system, label, start, length, first } of segments) {
-      const put = (row, write) => { if (row < rows) write(tokens[row]); };
-      put(start, (token) => { token[2 * label] = LABEL_VALUE; });
+      const put = (row, write) => {
+        if (row < rows) write(tokens[row]);
+      };
+      put(start, (token) => {
+        token[2 * label] = LABEL_VALUE;
+      });
       for (let k = 0; k < length; k++) {
         put(start + 1 + k, (token) => {
           token[2 * labels + 1] = 1;
-          observations[system][first + k].forEach((value, i) => { token[2 * labels + 2 + i] = value; });
+          observations[system][first + k].forEach((value, i) => {
+            token[2 * labels + 2 + i] = value;
+          });
         });
       }
-      put(start + 1 + length, (token) => { token[2 * label + 1] = LABEL_VALUE; });
+      put(start + 1 + length, (token) => {
+        token[2 * label + 1] = LABEL_VALUE;
+      });
     }
     return tokens;
   }
@@ -128,11 +170,14 @@ function core() {
 
   // Y X^+ of successive states, as a function: an orthonormal basis of the inputs, and where each member of it goes.
   function fit(states) {
-    const n = states[0].length, basis = [];
+    const n = states[0].length;
+    const basis = [];
     for (let t = 0; t + 1 < states.length && basis.length < n; t++) {
-      let q = states[t], image = states[t + 1];
+      let q = states[t];
+      let image = states[t + 1];
       const size = norm(q);
-      for (let round = 0; round < 2; round++) { // a second round takes away what rounding left
+      for (let round = 0; round < 2; round++) {
+        // a second round takes away what rounding left
         for (const [p, moved] of basis) {
           const overlap = dot(p, q);
           q = minus(q, scaled(p, overlap));
@@ -148,21 +193,33 @@ function core() {
   // (Match); and where every candidate would go: candidates [K][N][n], of the label's system also unseen, named [K][n] or null.
   function references(prompt) {
     const { segments, observations, dimension: n } = prompt;
-    const haystack = segments.slice(0, -1), query = segments.at(-1), K = query.length;
+    const haystack = segments.slice(0, -1);
+    const query = segments.at(-1);
+    const K = query.length;
     const truth = observations[query.system].slice(query.first, query.first + K);
     const seen = haystack.map((s) => observations[s.system].slice(0, s.length));
-    const maps = seen.map(fit), next = seen.map((states, i) => maps[i](states.at(-1)));
+    const maps = seen.map(fit);
+    const next = seen.map((states, i) => maps[i](states.at(-1)));
     const named = haystack.findIndex((s) => s.label === query.label);
-    const error = maps.map(() => 0), byLabel = [], byState = [], candidates = [], alone = [];
+    const error = maps.map(() => 0);
+    const byLabel = [];
+    const byState = [];
+    const candidates = [];
+    const alone = [];
     let unseen = named < 0 ? null : next[named];
     for (let k = 0; k < K; k++) {
       const would = k ? maps.map((map) => map(truth[k - 1])) : next;
       const freshly = k ? fit(truth.slice(0, k))(truth[k - 1]) : Array(n).fill(0);
-      if (k) maps.forEach((map, i) => { error[i] += squared(minus(k > 1 ? map(truth[k - 2]) : next[i], truth[k - 1])); });
+      if (k)
+        maps.forEach((map, i) => {
+          error[i] += squared(minus(k > 1 ? map(truth[k - 2]) : next[i], truth[k - 1]));
+        });
       const weight = error.map((e) => (k ? (e < MATCH ? Math.exp(-e / (2 * TOLERANCE)) : 0) : 1));
       const total = weight.reduce((a, b) => a + b, 0);
       byLabel.push(named < 0 ? freshly : would[named]);
-      byState.push(total > 0 ? would.reduce((sum, x, i) => plus(sum, scaled(x, weight[i] / total)), Array(n).fill(0)) : freshly);
+      byState.push(
+        total > 0 ? would.reduce((sum, x, i) => plus(sum, scaled(x, weight[i] / total)), Array(n).fill(0)) : freshly,
+      );
       candidates.push(would);
       alone.push(k && named >= 0 ? (unseen = maps[named](unseen)) : null);
     }
@@ -177,7 +234,8 @@ function core() {
     const size = new DataView(packed.buffer, packed.byteOffset).getUint32(0, true);
     const header = JSON.parse(new TextDecoder().decode(packed.subarray(4, 4 + size)));
     const stream = new Blob([packed.subarray(4 + size)]).stream().pipeThrough(new DecompressionStream("deflate"));
-    const planes = new Uint8Array(await new Response(stream).arrayBuffer()), count = planes.length / 2;
+    const planes = new Uint8Array(await new Response(stream).arrayBuffer());
+    const count = planes.length / 2;
     const weights = {};
     let at = 0;
     for (const [name, length] of header.tensors) {
@@ -188,26 +246,54 @@ function core() {
   }
 
   function half(bits) {
-    const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
+    const sign = bits & 0x8000 ? -1 : 1;
+    const exponent = (bits >> 10) & 31;
+    const fraction = bits & 1023;
     if (exponent === 31) return fraction ? NaN : sign * Infinity;
     return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
   }
 
   // out[t] = W x[t] + b for T rows.  Two rows and four outputs at a time: each weight and each input is read fewer times.
   function linear(x, T, weight, bias, add) {
-    const O = bias.length, I = weight.length / O, out = add || new Float32Array(T * O);
+    const O = bias.length;
+    const I = weight.length / O;
+    const out = add || new Float32Array(T * O);
     for (let t = 0; t < T; t += 2) {
-      const p = t * I, q = t + 1 < T ? p + I : p;
+      const p = t * I;
+      const q = t + 1 < T ? p + I : p;
       for (let o = 0; o < O; o += 4) {
-        const left = Math.min(4, O - o), w0 = o * I, w1 = w0 + (left > 1 ? I : 0), w2 = w0 + (left > 2 ? 2 * I : 0), w3 = w0 + (left > 3 ? 3 * I : 0);
-        let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
+        const left = Math.min(4, O - o);
+        const w0 = o * I;
+        const w1 = w0 + (left > 1 ? I : 0);
+        const w2 = w0 + (left > 2 ? 2 * I : 0);
+        const w3 = w0 + (left > 3 ? 3 * I : 0);
+        let a0 = 0;
+        let a1 = 0;
+        let a2 = 0;
+        let a3 = 0;
+        let b0 = 0;
+        let b1 = 0;
+        let b2 = 0;
+        let b3 = 0;
         for (let i = 0; i < I; i++) {
-          const u = x[p + i], v = x[q + i], c0 = weight[w0 + i], c1 = weight[w1 + i], c2 = weight[w2 + i], c3 = weight[w3 + i];
-          a0 += c0 * u; a1 += c1 * u; a2 += c2 * u; a3 += c3 * u;
-          b0 += c0 * v; b1 += c1 * v; b2 += c2 * v; b3 += c3 * v;
+          const u = x[p + i];
+          const v = x[q + i];
+          const c0 = weight[w0 + i];
+          const c1 = weight[w1 + i];
+          const c2 = weight[w2 + i];
+          const c3 = weight[w3 + i];
+          a0 += c0 * u;
+          a1 += c1 * u;
+          a2 += c2 * u;
+          a3 += c3 * u;
+          b0 += c0 * v;
+          b1 += c1 * v;
+          b2 += c2 * v;
+          b3 += c3 * v;
         }
         for (let r = 0; r < (t + 1 < T ? 2 : 1); r++) {
-          const row = (t + r) * O + o, sums = r ? [b0, b1, b2, b3] : [a0, a1, a2, a3];
+          const row = (t + r) * O + o;
+          const sums = r ? [b0, b1, b2, b3] : [a0, a1, a2, a3];
           for (let j = 0; j < left; j++) out[row + j] += sums[j] + bias[o + j];
         }
       }
@@ -216,9 +302,11 @@ function core() {
   }
 
   function layerNorm(x, T, weight, bias) {
-    const D = weight.length, out = new Float32Array(T * D);
+    const D = weight.length;
+    const out = new Float32Array(T * D);
     for (let t = 0; t < T; t++) {
-      let mean = 0, variance = 0;
+      let mean = 0;
+      let variance = 0;
       for (let i = 0; i < D; i++) mean += x[t * D + i] / D;
       for (let i = 0; i < D; i++) variance += (x[t * D + i] - mean) ** 2 / D;
       const scale = 1 / Math.sqrt(variance + 1e-5); // PyTorch's epsilon
@@ -233,12 +321,16 @@ function core() {
     gelu_new: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
   };
 
-  function attention(qkv, T, D, H, muted, from) { // [T, 3D] -> heads side by side [T, D], of the rows from `from` on
-    const d = D / H, out = new Float32Array(T * D), scores = new Float32Array(T);
+  // [T, 3D] -> heads side by side [T, D], of the rows from `from` on
+  function attention(qkv, T, D, H, muted, from) {
+    const d = D / H;
+    const out = new Float32Array(T * D);
+    const scores = new Float32Array(T);
     for (let h = 0; h < H; h++) {
       if (muted(h)) continue;
       for (let t = from; t < T; t++) {
-        let largest = -Infinity, total = 0;
+        let largest = -Infinity;
+        let total = 0;
         for (let s = 0; s <= t; s++) {
           let sum = 0;
           for (let i = 0; i < d; i++) sum += qkv[t * 3 * D + h * d + i] * qkv[s * 3 * D + D + h * d + i];
@@ -258,10 +350,13 @@ function core() {
   // Predictions [T][n]; row t predicts the observation of row t + 1.  cut: parts whose output is set to zero, such as "1.2" (layer
   // 1, head 2) and "0.mlp".  from: first row that is asked for; those before are left empty, and the last layer spared them.
   function predict(model, tokens, cut = [], from = 0) {
-    const { n_embd: D, n_head: H, n_layer, n_out, weights: w } = model, T = tokens.length, activate = ACTIVATIONS[model.activation];
+    const { n_embd: D, n_head: H, n_layer, n_out, weights: w } = model;
+    const T = tokens.length;
+    const activate = ACTIVATIONS[model.activation];
     const x = linear(Float32Array.from(tokens.flat()), T, w["read_in.weight"], w["read_in.bias"]);
     if (w["wpe.weight"]) for (let i = 0; i < T * D; i++) x[i] += w["wpe.weight"][i];
-    let rest = x, rows = T; // of x: the rows that are still written to
+    let rest = x;
+    let rows = T; // of x: the rows that are still written to
     for (let l = 0; l < n_layer; l++) {
       const first = l === n_layer - 1 ? from : 0;
       rest = x.subarray(first * D);
@@ -275,8 +370,15 @@ function core() {
       for (let i = 0; i < wide.length; i++) wide[i] = activate(wide[i]);
       linear(wide, rows, ...of("mlp.c_proj"), rest);
     }
-    const flat = linear(layerNorm(rest, rows, w["ln_f.weight"], w["ln_f.bias"]), rows, w["read_out.weight"], w["read_out.bias"]);
-    return Array.from({ length: T }, (_, t) => (t < T - rows ? null : Array.from(flat.subarray((t - T + rows) * n_out, (t - T + rows + 1) * n_out))));
+    const flat = linear(
+      layerNorm(rest, rows, w["ln_f.weight"], w["ln_f.bias"]),
+      rows,
+      w["read_out.weight"],
+      w["read_out.bias"],
+    );
+    return Array.from({ length: T }, (_, t) =>
+      t < T - rows ? null : Array.from(flat.subarray((t - T + rows) * n_out, (t - T + rows + 1) * n_out)),
+    );
   }
 
   // ------------------------------------------------------------------------------------------------------------ answers
@@ -284,7 +386,11 @@ function core() {
   // One prompt, what the model and the references say to it; late: only from the query on.
   function answer(model, settings, base = draw(settings), late = false) {
     const asked = prompt(settings, base);
-    return { prompt: asked, predictions: predict(model, asked.tokens.slice(0, -1), settings.cut, late ? asked.query : 0), ...references(asked) };
+    return {
+      prompt: asked,
+      predictions: predict(model, asked.tokens.slice(0, -1), settings.cut, late ? asked.query : 0),
+      ...references(asked),
+    };
   }
 
   // Running means over prompts: errors after the query, and where the answers point (least squares of the predictions on the
@@ -299,7 +405,11 @@ function core() {
         count++;
         for (let k = 0; k < K; k++) {
           const said = predictions[prompt.query + k];
-          for (const [name, given] of [["model", said], ["byLabel", byLabel[k]], ["byState", byState[k]]]) {
+          for (const [name, given] of [
+            ["model", said],
+            ["byLabel", byLabel[k]],
+            ["byState", byState[k]],
+          ]) {
             const e = squared(minus(given, truth[k]));
             error[name][k][0] += e;
             error[name][k][1] += e * e;
@@ -310,12 +420,21 @@ function core() {
       },
       read: (named) => ({
         count,
-        error: Object.fromEntries(Object.entries(error).map(([name, each]) => [name, each.map(([sum, squares]) => {
-          const mean = sum / count;
-          return { mean, half: count > 1 ? 1.96 * Math.sqrt(Math.max(0, squares / count - mean * mean) / (count - 1)) : NaN };
-        })])),
+        error: Object.fromEntries(
+          Object.entries(error).map(([name, each]) => [
+            name,
+            each.map(([sum, squares]) => {
+              const mean = sum / count;
+              return {
+                mean,
+                half: count > 1 ? 1.96 * Math.sqrt(Math.max(0, squares / count - mean * mean) / (count - 1)) : NaN,
+              };
+            }),
+          ]),
+        ),
         weights: gram.map((each) => {
-          const solved = solve(each, 1e-6 * count), weights = solved.slice(0, N);
+          const solved = solve(each, 1e-6 * count);
+          const weights = solved.slice(0, N);
           if (named >= 0) weights[named] += solved[N];
           return weights;
         }),
@@ -323,10 +442,14 @@ function core() {
     };
   }
 
-  function solve(augmented, ridge) { // (G + ridge) w = r by elimination; the ridge shares out what columns have in common
-    const rows = augmented.map((row, i) => row.map((value, j) => value + (i === j ? ridge : 0))), size = rows.length;
+  // (G + ridge) w = r by elimination; the ridge shares out what columns have in common
+  function solve(augmented, ridge) {
+    const rows = augmented.map((row, i) => row.map((value, j) => value + (i === j ? ridge : 0)));
+    const size = rows.length;
     for (let i = 0; i < size; i++) {
-      const pivot = rows.slice(i).reduce((best, row, j) => (Math.abs(row[i]) > Math.abs(rows[best][i]) ? i + j : best), i);
+      const pivot = rows
+        .slice(i)
+        .reduce((best, row, j) => (Math.abs(row[i]) > Math.abs(rows[best][i]) ? i + j : best), i);
       [rows[i], rows[pivot]] = [rows[pivot], rows[i]];
       for (let j = i + 1; j < size; j++) {
         const factor = rows[j][i] / rows[i][i];
@@ -334,11 +457,27 @@ function core() {
       }
     }
     const w = Array(size).fill(0);
-    for (let i = size - 1; i >= 0; i--) w[i] = (rows[i][size] - dot(rows[i].slice(i + 1, size), w.slice(i + 1))) / rows[i][i];
+    for (let i = size - 1; i >= 0; i--)
+      w[i] = (rows[i][size] - dot(rows[i].slice(i + 1, size), w.slice(i + 1))) / rows[i][i];
     return w;
   }
 
-  return { random, haar, firstState, times, layOut, draw, prompt, references, unpack, predict, answer, pool, squared, minus };
+  return {
+    random,
+    haar,
+    firstState,
+    times,
+    layOut,
+    draw,
+    prompt,
+    references,
+    unpack,
+    predict,
+    answer,
+    pool,
+    squared,
+    minus,
+  };
 }
 
 const { random, haar, firstState, times, layOut, draw, prompt, squared, minus } = core(); // for the files that follow

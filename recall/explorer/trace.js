@@ -1,7 +1,11 @@
 // The trace explorer. Draws an interleaved, labelled trace as a picture and its tokens as a heat map, from its own
 // seeded generator: no kernel, no server, no network. The same module serves the book page and JupyterLab (anywidget).
 
-const ROW_WIDTH = 9, LEFT = 92, CELL = 11;
+const ROW_WIDTH = 9;
+const LEFT = 92;
+const CELL = 11;
+const STATES = 96; // height of the states' band
+const SETTINGS = ["dimension", "labels", "min_payload", "max_payload", "seed"];
 
 // ---------------------------------------------------------------- a trace, as recall.task draws it (compact generator)
 
@@ -10,10 +14,12 @@ function drawTrace({ dimension: n, labels, min_payload, max_payload, seed }) {
   const mean = (min_payload + max_payload) / 2 + 2;
   const rows = Math.max(Math.round((2 * labels + 3) * mean), max_payload + 2);
   const names = rng.shuffled(labels);
-  const shown = Array(labels).fill(0), segments = [];
+  const shown = Array(labels).fill(0);
+  const segments = [];
   const order = []; // systems are numbered as they appear
   for (let start = 0; start < rows;) {
-    const drawn = rng.integer(0, labels - 1), length = rng.integer(min_payload, max_payload);
+    const drawn = rng.integer(0, labels - 1);
+    const length = rng.integer(min_payload, max_payload);
     if (!order.includes(drawn)) order.push(drawn);
     const system = order.indexOf(drawn);
     segments.push({ system, label: names[system], start: start + 1, length, first: shown[system] });
@@ -29,22 +35,33 @@ function drawTrace({ dimension: n, labels, min_payload, max_payload, seed }) {
       return now;
     });
   });
-  return { rows: rows + 1, labels, dimension: n, segments, observations, tokens: layOut(rows + 1, labels, n, segments, observations) };
+  const tokens = layOut(rows + 1, labels, n, segments, observations);
+  return { rows: rows + 1, labels, dimension: n, segments, observations, tokens };
 }
 
 // What one row is, and what must be predicted on it.
 function explain(trace, row) {
   if (row === 0) return "row 0: the start row. The next row is a label, so nothing is predicted here.";
   const s = trace.segments.findLast((each) => each.start <= row);
-  const at = row - s.start, name = LETTERS[s.system], again = s.first > 0;
-  const what = at === 0 ? `open label ${s.label}` : at <= s.length ? `observation ${s.first + at - 1} of system ${name}` : `close label ${s.label}`;
+  const at = row - s.start;
+  const name = LETTERS[s.system];
+  const observation = (i) => `observation ${s.first + i} of`;
+  const inside = at <= s.length ? `${observation(at - 1)} system ${name}` : `close label ${s.label}`;
+  const what = at === 0 ? `open label ${s.label}` : inside;
   if (at > s.length - 1 || row === trace.rows - 1) return `row ${row}: ${what}. Nothing is predicted here.`;
-  const k = at + 1;
-  const task = again
-    ? k === 1 ? `${k}-after-query: only the label says that ${name} goes on from observation ${s.first - 1}`
-      : `${k}-after-query: ${k === 2 ? "one resumed observation has" : `${k - 1} resumed observations have`} been seen`
-    : `${k}-after-initial: ${k === 1 ? "nothing is known about" : `${k - 1} observation${k > 2 ? "s" : ""} seen of`} system ${name}`;
-  return `row ${row}: ${what}. To predict: observation ${s.first + at} of ${name} (${task}).`;
+  return `row ${row}: ${what}. To predict: ${observation(at)} ${name} (${taskOf(s, at + 1, name)}).`;
+}
+
+// The k-th observation of a segment as a task: after a first label nothing is known of a system, later it goes on.
+function taskOf({ first }, k, name) {
+  const seen = k - 1;
+  if (first === 0) {
+    const known = seen === 0 ? "nothing is known about" : `${seen} observation${seen > 1 ? "s" : ""} seen of`;
+    return `${k}-after-initial: ${known} system ${name}`;
+  }
+  if (seen === 0) return `${k}-after-query: only the label says that ${name} goes on from observation ${first - 1}`;
+  const resumed = seen === 1 ? "one resumed observation has" : `${seen} resumed observations have`;
+  return `${k}-after-query: ${resumed} been seen`;
 }
 
 // ------------------------------------------------------------------------------------------------------------ drawing
@@ -52,82 +69,114 @@ function explain(trace, row) {
 const x = (row) => LEFT + row * ROW_WIDTH;
 
 function picture(trace) {
-  const { rows, labels, dimension: n, segments, observations } = trace;
-  const bracketTop = 6, statesTop = 46, statesHeight = 96, heatTop = statesTop + statesHeight + 40;
-  const columns = 2 * labels + 2 + n, height = heatTop + columns * CELL + 26;
+  const { rows, labels, dimension: n, segments } = trace;
+  const brackets = 6; // tops of the three bands
+  const states = 46;
+  const tokens = states + STATES + 40;
+  const columns = 2 * labels + 2 + n;
+  const height = tokens + columns * CELL + 26;
   const svg = node("svg", { width: x(rows) + 8, height, role: "img" });
-  svg.append(node("title", {}, `A trace of ${labels} system${labels > 1 ? "s" : ""} in dimension ${n}: ${segments.length} segments on ${rows} rows`));
-  const text = (at, top, words, more = {}) => svg.append(node("text", { x: at, y: top, fill: "currentColor", "font-size": 11, ...more }, words));
+  const pen = brush(svg);
+  const systems = `${labels} system${labels > 1 ? "s" : ""}`;
+  pen.put("title", {}, `A trace of ${systems} in dimension ${n}: ${segments.length} segments on ${rows} rows`);
+  drawSegments(pen, trace, brackets);
+  drawStates(pen, trace, states);
+  drawTokens(pen, trace, tokens, columns);
+  const small = { "text-anchor": "middle", "font-size": 10 };
+  for (let row = 0; row < rows; row += 10) pen.text(x(row) + ROW_WIDTH / 2, height - 8, row, small);
+  pen.text(0, height - 8, "row");
+  const bar = { x: x(0), y: 0, width: ROW_WIDTH, height: tokens + columns * CELL };
+  const cursor = pen.put("rect", { ...bar, fill: "currentColor", "fill-opacity": 0.12, "pointer-events": "none" });
+  return { svg, cursor };
+}
 
-  // brackets: one per segment
-  text(0, bracketTop + 16, "segment");
+// A bracket around each segment, open where the trace ends before it does.
+function drawSegments({ put, curve, text }, { rows, segments }, top) {
+  text(0, top + 16, "segment");
   for (const s of segments) {
-    const colour = COLOURS[s.system], left = x(s.start), right = x(Math.min(s.start + s.length + 2, rows));
+    const colour = COLOURS[s.system];
+    const left = x(s.start);
+    const right = x(Math.min(s.start + s.length + 2, rows));
     const closed = s.start + s.length + 2 <= rows;
-    svg.append(node("rect", { x: left, y: bracketTop, width: right - left - 1, height: 24, rx: 3, fill: colour, "fill-opacity": 0.18 }));
-    svg.append(node("path", { d: `M${left + 5} ${bracketTop}h-4v24h4` + (closed ? `M${right - 6} ${bracketTop}h4v24h-4` : ""), stroke: colour, "stroke-width": 2, fill: "none" }));
-    const words = right - left > 66 ? `${LETTERS[s.system]} · label ${s.label}` : right - left > 16 ? LETTERS[s.system] : "";
-    text((left + right) / 2, bracketTop + 16, words, { "text-anchor": "middle", "font-weight": 600 });
+    put("rect", { x: left, y: top, width: right - left - 1, height: 24, rx: 3, fill: colour, "fill-opacity": 0.18 });
+    const ends = `M${left + 5} ${top}h-4v24h4` + (closed ? `M${right - 6} ${top}h4v24h-4` : "");
+    curve(ends, colour, { "stroke-width": 2 });
+    const words = [`${LETTERS[s.system]} · label ${s.label}`, LETTERS[s.system], ""];
+    const fitting = words[right - left > 66 ? 0 : right - left > 16 ? 1 : 2];
+    text((left + right) / 2, top + 16, fitting, { "text-anchor": "middle", "font-weight": 600 });
   }
+}
 
-  // first state coordinate, broken where the system is hidden
+// First entry of the state, dotted where the system is hidden.
+function drawStates({ put, across, curve, polyline, text }, { rows, segments, observations }, top) {
+  const centre = top + STATES / 2;
   const largest = Math.max(1e-6, ...observations.flat().map((state) => Math.abs(state[0])));
-  const y = (value) => statesTop + statesHeight / 2 - (value / largest) * (statesHeight / 2 - 4);
-  text(0, statesTop + statesHeight / 2 - 4, "observation,");
-  text(0, statesTop + statesHeight / 2 + 9, "first entry");
-  svg.append(node("line", { x1: LEFT, x2: x(rows), y1: y(0), y2: y(0), stroke: "currentColor", "stroke-opacity": 0.25 }));
+  const y = (value) => centre - (value / largest) * (STATES / 2 - 4);
+  text(0, centre - 4, "observation,");
+  text(0, centre + 9, "first entry");
+  across(LEFT, x(rows), y(0), 0.25);
   const last = {};
   for (const s of segments) {
+    const colour = COLOURS[s.system];
     const points = [];
     for (let k = 0; k < s.length && s.start + 1 + k < rows; k++) {
       points.push([x(s.start + 1 + k) + ROW_WIDTH / 2, y(observations[s.system][s.first + k][0])]);
     }
     if (!points.length) continue;
-    const colour = COLOURS[s.system];
     if (last[s.system]) {
       const [[ax, ay], [bx, by]] = [last[s.system], points[0]];
-      svg.append(node("path", { d: `M${ax} ${ay}C${(ax + bx) / 2} ${ay} ${(ax + bx) / 2} ${by} ${bx} ${by}`, stroke: colour, "stroke-dasharray": "2 4", "stroke-opacity": 0.75, fill: "none" }));
+      const half = (ax + bx) / 2;
+      const dotted = { "stroke-dasharray": "2 4", "stroke-opacity": 0.75 };
+      curve(`M${ax} ${ay}C${half} ${ay} ${half} ${by} ${bx} ${by}`, colour, dotted);
     }
-    svg.append(node("polyline", { points: points.map((p) => p.join()).join(" "), stroke: colour, "stroke-width": 1.5, fill: "none" }));
-    for (const [cx, cy] of points) svg.append(node("circle", { cx, cy, r: 2.6, fill: colour }));
+    polyline(points, colour, { "stroke-width": 1.5 });
+    for (const [cx, cy] of points) put("circle", { cx, cy, r: 2.6, fill: colour });
     last[s.system] = points.at(-1);
   }
+}
 
-  // tokens
-  text(LEFT, heatTop - 10, `tokens: ${rows} rows × ${columns} columns (blank = 0, orange = positive, blue = negative)`);
+// Every row as a column of cells.
+function drawTokens({ put, across, text }, { rows, labels, dimension: n, tokens }, top, columns) {
+  text(LEFT, top - 10, `tokens: ${rows} rows × ${columns} columns (blank = 0, orange = positive, blue = negative)`);
   const group = (from, count, words) => {
-    const top = heatTop + from * CELL;
-    svg.append(node("line", { x1: 0, x2: x(rows), y1: top, y2: top, stroke: "currentColor", "stroke-opacity": 0.18 }));
-    text(0, top + Math.min(count * CELL / 2 + 4, count * CELL - 1), words);
+    const y = top + from * CELL;
+    across(0, x(rows), y, 0.18);
+    text(0, y + Math.min((count * CELL) / 2 + 4, count * CELL - 1), words);
   };
   group(0, 2 * labels, "labels");
   group(2 * labels, 1, "start");
   group(2 * labels + 1, 1, "payload flag");
   group(2 * labels + 2, n, "observation");
-  trace.tokens.forEach((token, row) => token.forEach((value, column) => {
-    if (!value) return;
-    svg.append(node("rect", { x: x(row) + 0.5, y: heatTop + column * CELL + 0.5, width: ROW_WIDTH - 1, height: CELL - 1,
-      fill: value > 0 ? POSITIVE : NEGATIVE, "fill-opacity": Math.min(1, 0.15 + Math.abs(value) / Math.SQRT2) }));
-  }));
-  for (let row = 0; row < rows; row += 10) text(x(row) + ROW_WIDTH / 2, height - 8, row, { "text-anchor": "middle", "font-size": 10 });
-  text(0, height - 8, "row");
-
-  const cursor = node("rect", { x: x(0), y: 0, width: ROW_WIDTH, height: heatTop + columns * CELL, fill: "currentColor", "fill-opacity": 0.12, "pointer-events": "none" });
-  svg.append(cursor);
-  return { svg, cursor };
+  tokens.forEach((token, row) =>
+    token.forEach((value, column) => {
+      if (!value) return;
+      const place = { x: x(row) + 0.5, y: top + column * CELL + 0.5, width: ROW_WIDTH - 1, height: CELL - 1 };
+      const opacity = Math.min(1, 0.15 + Math.abs(value) / Math.SQRT2);
+      put("rect", { ...place, fill: value > 0 ? POSITIVE : NEGATIVE, "fill-opacity": opacity });
+    }),
+  );
 }
 
 function render({ model, el }) {
   const root = html("div", { class: "recall-trace" });
   const form = html("form", { class: "recall-trace-controls" });
   const readout = html("p", { class: "recall-trace-readout", "aria-live": "polite" });
-  const stage = html("div", { class: "recall-trace-stage", tabindex: "0", role: "group", "aria-label": "The trace; left and right arrow keys move through its rows" });
-  let row = 1, drawn = null;
+  const stage = html("div", {
+    class: "recall-trace-stage",
+    tabindex: "0",
+    role: "group",
+    "aria-label": "The trace; left and right arrow keys move through its rows",
+  });
+  let row = 1;
+  let drawn = null;
 
   const slider = (name, words, low, high) => {
     const input = html("input", { type: "range", min: low, max: high, step: 1, name });
     const output = html("output", {});
-    const read = () => { input.value = model.get(name); output.textContent = model.get(name); };
+    const read = () => {
+      input.value = model.get(name);
+      output.textContent = model.get(name);
+    };
     input.addEventListener("input", () => {
       const value = Number(input.value);
       model.set(name, value);
@@ -144,9 +193,11 @@ function render({ model, el }) {
     slider("min_payload", "shortest segment", 1, 15),
     slider("max_payload", "longest segment", 1, 15),
   ];
-  const button = html("button", { type: "button" }, "new trace");
-  button.addEventListener("click", () => { model.set("seed", model.get("seed") + 1); model.save_changes(); });
-  form.append(button);
+  const renew = () => {
+    model.set("seed", model.get("seed") + 1);
+    model.save_changes();
+  };
+  form.append(button("new trace", renew));
   form.addEventListener("submit", (event) => event.preventDefault());
 
   const point = (to) => {
@@ -155,7 +206,7 @@ function render({ model, el }) {
     readout.textContent = explain(drawn.trace, row);
   };
   const show = () => {
-    const settings = Object.fromEntries(["dimension", "labels", "min_payload", "max_payload", "seed"].map((name) => [name, model.get(name)]));
+    const settings = Object.fromEntries(SETTINGS.map((name) => [name, model.get(name)]));
     if (settings.min_payload > settings.max_payload) return; // half way through a change of both
     readers.forEach((read) => read());
     const trace = drawTrace(settings);
@@ -178,7 +229,7 @@ function render({ model, el }) {
     if (seen > stage.clientWidth - 20 || seen < LEFT) stage.scrollLeft = x(row) - stage.clientWidth / 2;
   });
 
-  const { leave } = whenChanged(model, ["dimension", "labels", "min_payload", "max_payload", "seed"], show);
+  const { leave } = whenChanged(model, SETTINGS, show);
   root.append(form, stage, readout);
   root.recall = model; // for tests: what is on screen can be read back
   el.append(root);

@@ -7,13 +7,18 @@ function serve(recall) {
   const models = new Map();
   let latest = 0;
   const { port1, port2 } = new MessageChannel();
-  const breathe = () => new Promise((resume) => { port1.onmessage = resume; port2.postMessage(0); });
+  const breathe = () =>
+    new Promise((resume) => {
+      port1.onmessage = resume;
+      port2.postMessage(0);
+    });
   self.onmessage = async ({ data: { id, key, weights, settings, base, count } }) => {
     if (weights) models.set(key, recall.unpack(weights));
     if (!id) return;
     latest = id;
     try {
-      const model = await models.get(key), first = recall.answer(model, settings, base || undefined);
+      const model = await models.get(key);
+      const first = recall.answer(model, settings, base || undefined);
       if (id !== latest) return;
       self.postMessage({ id, first });
       const pool = recall.pool(first.truth.length, settings.systems);
@@ -31,14 +36,17 @@ function serve(recall) {
   };
 }
 
-class Answers { // asks the worker; only the latest question is answered
+// asks the worker; only the latest question is answered
+class Answers {
   constructor(model) {
     this.model = model;
     this.sent = new Set();
     this.id = 0;
     this.url = URL.createObjectURL(new Blob([`(${serve})((${core})())`], { type: "text/javascript" }));
     this.worker = new Worker(this.url);
-    this.worker.onmessage = ({ data }) => { if (data.id === this.id) this.tell(data); };
+    this.worker.onmessage = ({ data }) => {
+      if (data.id === this.id) this.tell(data);
+    };
     this.worker.onerror = (event) => {
       this.broken = event.message || "this browser starts no worker here";
       this.tell?.({ failed: this.broken });
@@ -78,19 +86,26 @@ async function weightsOf(model, key) {
   if (model.load) return Uint8Array.from(atob(await model.load(key)), (c) => c.charCodeAt(0));
   const held = () => {
     const packed = model.get("weights");
-    return model.get("answered") === key && packed?.byteLength ? new Uint8Array(packed.buffer, packed.byteOffset, packed.byteLength).slice() : null;
+    return model.get("answered") === key && packed?.byteLength
+      ? new Uint8Array(packed.buffer, packed.byteOffset, packed.byteLength).slice()
+      : null;
   };
-  return held() || new Promise((resolve, reject) => {
-    const names = ["change:weights", "change:answered", "change:trouble"];
-    const heard = () => {
-      const packed = held(), trouble = model.get("trouble");
-      if (!packed && !trouble) return;
-      names.forEach((name) => model.off(name, heard));
-      if (packed) resolve(packed); else reject(new Error(trouble));
-    };
-    names.forEach((name) => model.on(name, heard));
-    model.set("trouble", "");
-    model.set("asked", `${key}#${++asked}`); // counted, so that asking again for the same one is a change
-    model.save_changes();
-  });
+  return (
+    held() ||
+    new Promise((resolve, reject) => {
+      const names = ["change:weights", "change:answered", "change:trouble"];
+      const heard = () => {
+        const packed = held();
+        const trouble = model.get("trouble");
+        if (!packed && !trouble) return;
+        names.forEach((name) => model.off(name, heard));
+        if (packed) resolve(packed);
+        else reject(new Error(trouble));
+      };
+      names.forEach((name) => model.on(name, heard));
+      model.set("trouble", "");
+      model.set("asked", `${key}#${++asked}`); // counted, so that asking again for the same one is a change
+      model.save_changes();
+    })
+  );
 }
