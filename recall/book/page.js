@@ -14,18 +14,27 @@
       view.addSignalListener(name, (_, value) => {
         if (figure.follows) return; // what it was told comes from a figure that tells all
         for (const other of views) if (other !== figure && other.names.has(name)) other.due.set(name, value);
-        if (!following) { following = true; idle(follow); }
+        if (!following) {
+          following = true;
+          idle(follow);
+        }
       });
     }
     views.push(figure);
   }
   async function follow() {
     const figure = views.find((each) => each.due.size);
-    if (!figure) { following = false; return; }
+    if (!figure) {
+      following = false;
+      return;
+    }
     for (const [name, value] of figure.due) figure.view.signal(name, value);
     figure.due.clear();
     figure.follows = true;
-    try { await figure.view.runAsync(); } finally { // one figure that fails must not hold up the others
+    try {
+      await figure.view.runAsync();
+    } finally {
+      // one figure that fails must not hold up the others
       figure.follows = false;
       idle(follow);
     }
@@ -35,7 +44,8 @@
     const canvas = figure.querySelector(".recall-canvas");
     const spec = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
     const controls = figure.querySelector(".recall-controls");
-    if (canvas.clientWidth < 480) { // a telephone: a legend in one line would run off the edge
+    if (canvas.clientWidth < 480) {
+      // a telephone: a legend in one line would run off the edge
       Object.assign(spec.config.legend, { columns: 2, columnPadding: 6, labelFontSize: 10.5, symbolSize: 70 });
     }
     try {
@@ -50,14 +60,22 @@
   }
 
   // A checkpoint is a script of its own: a page opened from a folder may load nothing else.
-  const here = new URL(".", document.currentScript.src), waiting = {}, loaded = {};
-  window.recallWeights = (key, packed) => { loaded[key] = packed; };
+  const here = new URL(".", document.currentScript.src);
+  const waiting = {};
+  const loaded = {};
+  window.recallWeights = (key, packed) => {
+    loaded[key] = packed;
+  };
   function load(key) {
     return (waiting[key] ||= new Promise((resolve, reject) => {
       const script = document.createElement("script");
       script.src = new URL(`weights/${key}.js`, here);
       script.onload = () => (key in loaded ? resolve(loaded[key]) : reject(new Error("the file holds something else")));
-      script.onerror = () => { delete waiting[key]; script.remove(); reject(new Error("the file is missing")); };
+      script.onerror = () => {
+        delete waiting[key];
+        script.remove();
+        reject(new Error("the file is missing"));
+      };
       document.head.append(script);
     }));
   }
@@ -74,14 +92,17 @@
         for (const call of listeners[`change:${name}`] || []) call();
       },
       on: (event, call) => (listeners[event] ||= []).push(call),
-      off: (event, call) => { listeners[event] = (listeners[event] || []).filter((each) => each !== call); },
+      off: (event, call) => {
+        listeners[event] = (listeners[event] || []).filter((each) => each !== call);
+      },
       save_changes: () => {},
     };
   }
 
   function mount(element) {
     const stored = element.querySelector("script[type='application/json']");
-    const model = pageModel(JSON.parse(stored.textContent)), meanwhile = [...element.childNodes];
+    const model = pageModel(JSON.parse(stored.textContent));
+    const meanwhile = [...element.childNodes];
     element.replaceChildren();
     try {
       window.recallWidgets[element.dataset.widget].render({ model, el: element });
