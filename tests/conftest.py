@@ -80,10 +80,15 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def book(tmp_path_factory):
+def shared(tmp_path_factory):
+    """A folder of the session that all its processes see."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def book(shared):
     """Folder of the book's pages, built once for all processes of a session."""
-    shared = tmp_path_factory.getbasetemp()
-    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
     html = shared / "book" / "_build" / "html"
     with FileLock(shared / "book.lock"):
         if not html.exists():
