@@ -38,7 +38,12 @@ SIZES = {
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """n_in: C, columns read.  n_out: n, the observation predicted.  n_positions: longest sequence of rows.
+    """Shape of a model and its initialisation.
+
+        config = recall.GPTConfig.size("cpu", n_in=task.columns, n_out=task.dimension, n_positions=200)
+        model = recall.GPT(config)
+
+    n_in: C, columns read.  n_out: n, the observation predicted.  n_positions: longest sequence of rows.
 
     initialisation: `gpt2` draws every matrix from N(0, 0.02^2), residual projections divided by sqrt(2 n_layer);
     `fan_in` draws it from N(0, 1/(3 fan_in)), the variance of PyTorch's default.  The position table has std 0.02 in
@@ -136,7 +141,13 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """tokens [B, T, C] -> predictions [B, T, n]: row t predicts the observation of row t + 1."""
+    """tokens [B, T, C] -> predictions [B, T, n]: row t predicts the observation of row t + 1.
+
+        model = recall.GPT(config, torch.Generator().manual_seed(0))
+        predictions = model.predict(batch.inputs)  # without gradients
+
+    ValueError for tokens of another width, or of more rows than n_positions.
+    """
 
     def __init__(self, config: GPTConfig, generator: torch.Generator | None = None):
         super().__init__()

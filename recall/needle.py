@@ -15,6 +15,7 @@ import torch
 
 from recall import systems as dynamics
 from recall.config import check
+from recall.systems import Systems
 from recall.task import Batch, Segments, TaskConfig, lay_out, resume_times, stream
 
 
@@ -22,9 +23,10 @@ from recall.task import Batch, Segments, TaskConfig, lay_out, resume_times, stre
 class Prompts(Batch):
     """A batch of needle prompts, haystack-major: prompt h * traces + t is trace t of haystack h.
 
-    Every trace of a haystack has the same N systems, other first states and other labels. count: N, the number of
+    Every trace of a haystack has the same N systems, other first states and other labels.  count: N, the number of
     systems.  needle: haystack segment whose system is queried.  query_row / initial_row: row of the open label (of
-    what precedes the query's first observation, where an intervention took that label away)."""
+    what precedes the query's first observation, where an intervention took that label away).
+    """
 
     shape: tuple[int, int]  # (haystacks, traces)
     count: int
@@ -57,15 +59,20 @@ def needle_prompts(
     needle: int = 0,
     seed: int = 0,
     device="cpu",
-    drawn: systems.Systems | None = None,
+    drawn: Systems | None = None,
     own_states: bool = False,
 ) -> Prompts:
     """haystacks * traces prompts of N = `systems` systems; the needle is segment `needle` (0 = farthest).
 
-    Protocol: facts section 4.1 (there 50 haystacks of 1000 traces, neighbouring haystacks sharing systems; here
-    every haystack draws its own).  Systems come from the evaluation stream: no training batch contains them. drawn:
-    haystacks * N systems to take instead, haystack-major.  own_states: every trace starts from their own first
-    states."""
+    Protocol: facts section 4.1 (there 50 haystacks of 1000 traces, neighbouring haystacks sharing systems; here every
+    haystack draws its own).  Systems come from the evaluation stream: no training batch contains them.  drawn:
+    haystacks * N systems to take instead, haystack-major.  own_states: every trace starts from their own first states.
+
+        prompts = recall.needle_prompts(config, systems=2)
+        answers = model.predict(prompts.inputs)[:, prompts.query_row]  # 1-after-query, [B, n]
+
+    Raises ValueError for a count out of range.
+    """
     check("systems", 1 <= systems <= config.labels, f"1 to labels ({config.labels})", systems)
     check("needle", 0 <= needle < systems, f"0 to systems - 1 ({systems - 1})", needle)
     check("haystacks", haystacks >= 1, "at least 1", haystacks)
@@ -83,21 +90,10 @@ def needle_prompts(
     # system index of (haystack, trace, segment): systems are stored haystack-major, then system, then trace
     h, t = torch.arange(haystacks, device=device), torch.arange(traces, device=device)
     order = torch.tensor([*range(N), needle], device=device)
-    system = (h[:, None, None] * N + order) * traces + t[:, None]
-    system = system.reshape(B, N + 1)
+    system = ((h[:, None, None] * N + order) * traces + t[:, None]).reshape(B, N + 1)
     names = torch.rand(B, config.labels, generator=generator, device=device).argsort(1)
     length = torch.tensor([payload] * N + [query], device=device).expand(B, N + 1)
     start = 1 + (payload + 2) * torch.arange(N + 1, device=device).expand(B, N + 1)
     segments = Segments(system, names[:, order], start, length, resume_times(system, length))
     tokens = lay_out(segments, observations, config.labels, prompt_rows(config, N) + 1)
-    return Prompts(
-        tokens,
-        segments,
-        observations,
-        again,
-        (haystacks, traces),
-        N,
-        needle,
-        query_row=1 + (payload + 2) * N,
-        initial_row=1,
-    )
+    return Prompts(tokens, segments, observations, again, (haystacks, traces), N, needle, int(start[0, -1]), 1)

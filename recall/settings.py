@@ -210,7 +210,10 @@ def preset(name: str, dimension: int | None = None, labels: int | None = None, s
 
 
 def vary(config: RunConfig, setting: str, **parts) -> RunConfig:
-    """The run with fields of its parts replaced and another setting's name: vary(run, "wide", model={"n_embd": 96}).
+    """The run with fields of its parts replaced and another setting's name.
+
+        wide = recall.vary(config, "wide", model={"n_embd": 96})
+        recall.train(wide, "_runs/wide")
 
     The position table follows the task.  ValueError for an unknown part or field.
     """

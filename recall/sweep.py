@@ -3,7 +3,8 @@
 A sweep is a module that has `configs() -> list[RunConfig]`: one of `recall/sweeps/`, or any file.  Every run is
 `training.train` in a folder of its own, so what holds there holds here: a finished run is not run again, a
 half-finished one goes on, and a lock keeps two processes from one folder.  Two sweeps over one `out` therefore share
-the work."""
+the work.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +14,12 @@ import multiprocessing
 import os
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Iterator
-
-import torch
 
 from recall import runs, training
 from recall.config import check, to_json
@@ -37,9 +36,7 @@ BROKEN_POOLS = 3  # workers killed from outside before the sweep gives up
 
 @dataclass(frozen=True)
 class Cost:
-    """runs: in the sweep.  missing: not finished in `out`.  seconds: of one core for those, if each goes to its last
-    step.
-    """
+    """runs: in the sweep.  missing: not finished in `out`.  seconds: of one core for those, if none ends early."""
 
     runs: int
     missing: int
@@ -51,39 +48,25 @@ class Cost:
 
 def place(config: RunConfig, out: Path, keep: Path | None = None) -> Path | None:
     """The folder in which a run is finished, in `keep` before `out`; None if it is not."""
-    return next(
-        (
-            root / config.name
-            for root in map(Path, filter(None, (keep, out)))
-            if (root / config.name / "manifest.json").exists()
-        ),
-        None,
-    )
+    folders = (Path(root) / config.name for root in (keep, out) if root)
+    return next((folder for folder in folders if (folder / "manifest.json").exists()), None)
 
 
 def cost(configs: list[RunConfig], out: Path, keep: Path | None = None) -> Cost:
     """What is left to do, from timing a few steps and one evaluation of every kind of run on one thread here."""
-    before, seconds, prices, missing = torch.get_num_threads(), 0.0, {}, 0
-    torch.set_num_threads(1)
-    try:
-        for config in configs:
-            if place(config, out, keep):
-                continue
-            missing += 1
+    missing = [config for config in configs if not place(config, out, keep)]
+    seconds, prices = 0.0, {}
+    with training.torch_threads(1):
+        for config in missing:
             kind = (config.task, config.model, replace(config.training, steps=1), config.evaluation)
             if kind not in prices:
                 prices[kind] = _price(config)
             step, evaluation = prices[kind]
             left = config.training.steps - done_steps(Path(out) / config.name)
-            last = (
-                training.FINAL_HAYSTACKS
-                * training.FINAL_TRACES
-                / (config.evaluation.haystacks * config.evaluation.traces)
-            )
+            prompts = config.evaluation.haystacks * config.evaluation.traces
+            last = training.FINAL_HAYSTACKS * training.FINAL_TRACES / prompts
             seconds += left * step + (left / config.training.evaluate_every + last) * evaluation
-    finally:
-        torch.set_num_threads(before)
-    return Cost(len(configs), missing, seconds)
+    return Cost(len(configs), len(missing), seconds)
 
 
 def _price(config: RunConfig) -> tuple[float, float]:
@@ -91,10 +74,11 @@ def _price(config: RunConfig) -> tuple[float, float]:
     count = min(config.training.batch_size, TIMED_TRACES)
     task, model = Task(config.task, config.seed), training.build_model(config)
     optimisers = training.optimisers(model, config.training)
-    for i in range(1 + TIMED_STEPS):
-        if i == 1:
-            begun = time.perf_counter()
-        training.step(model, optimisers, task.sample_batch(i, count), config.training, i)
+    train = lambda i: training.step(model, optimisers, task.sample_batch(i, count), config.training, i)
+    train(0)
+    begun = time.perf_counter()
+    for i in range(TIMED_STEPS):
+        train(1 + i)
     between = time.perf_counter()
     Evaluator(config.task, config.evaluation)(model.predict)
     scale = config.training.batch_size / count
@@ -104,7 +88,7 @@ def _price(config: RunConfig) -> tuple[float, float]:
 def done_steps(folder: Path) -> int:
     """Steps that a run has behind it, by its own word; 0 where it has not begun."""
     try:
-        return int(json.loads((Path(folder) / "progress.json").read_text())["step"])
+        return int(json.loads((Path(folder) / "progress.json").read_text(encoding="utf-8"))["step"])
     except (OSError, ValueError, KeyError):
         return 0
 
@@ -138,20 +122,23 @@ def _leave_with(parent: int) -> None:
 
 
 @contextmanager
-def _executor(workers: int, scheduler: str | None) -> Iterator:
-    """A concurrent.futures executor: local one-thread processes, or those of a Dask cluster."""
-    if scheduler is None:
-        before = set(multiprocessing.active_children())
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _leave_with, (os.getpid(),))
-        try:
-            yield pool
-        except BaseException:  # Ctrl-C: do not wait for runs that take minutes
-            for process in set(multiprocessing.active_children()) - before:
-                process.terminate()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-        return
+def _processes(workers: int) -> Iterator[Executor]:
+    """Local processes of one thread each."""
+    before = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _leave_with, (os.getpid(),))
+    try:
+        yield pool
+    except BaseException:  # Ctrl-C: do not wait for runs that take minutes
+        for process in set(multiprocessing.active_children()) - before:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _cluster(scheduler: str) -> Iterator[Executor]:
+    """The one-thread workers of a Dask cluster."""
     try:
         from distributed import Client, Security
         from distributed.comm import connect
@@ -171,9 +158,8 @@ def _executor(workers: int, scheduler: str | None) -> Iterator:
         ) from error
     with Client(scheduler) as client:
         threads = set(client.nthreads().values())
-        check(
-            "scheduler", threads == {1}, "a cluster of workers with one thread each (dask worker --nthreads 1)", threads
-        )
+        allowed = "a cluster of workers with one thread each (dask worker --nthreads 1)"
+        check("scheduler", threads == {1}, allowed, threads)
         yield client.get_executor(pure=False)
 
 
@@ -205,15 +191,14 @@ def run(
     while todo.left:
         before = len(todo.left)
         try:
-            with _executor(workers, scheduler) as executor:
+            with _processes(workers) if scheduler is None else _cluster(scheduler) as executor:
                 todo.drain(executor)
         except BrokenProcessPool as error:  # a worker was killed; what it held can go on
             broken = broken + 1 if len(todo.left) == before else 1
             if broken == BROKEN_POOLS:
-                raise ValueError(
-                    f"workers died {BROKEN_POOLS} times before any run was done; the sweep can be started "
-                    'again to go on (a script needs `if __name__ == "__main__":`)'
-                ) from error
+                died = f"workers died {BROKEN_POOLS} times before any run was done"
+                hint = 'the sweep can be started again to go on (a script needs `if __name__ == "__main__":`)'
+                raise ValueError(f"{died}; {hint}") from error
     for config in configs:
         (out / config.name / "progress.json").unlink(missing_ok=True)
     return [runs.open_run(place(c, out, keep)) for c in configs if c.name not in todo.failed], todo.failed
@@ -224,12 +209,9 @@ class _Todo:
 
     def __init__(self, configs: list[RunConfig], out: Path, keep: Path | None, device: str, report):
         self.configs, self.out, self.keep, self.device, self.report = configs, out, keep, device, report
-        self.left: dict[str, RunConfig] = {}
         self.steps: dict[str, int] = {}  # that a finished run took
         self.failed: dict[str, str] = {}
-        for config in configs:
-            if not self._finished(config):
-                self.left[config.name] = config
+        self.left = {config.name: config for config in configs if not self._finished(config)}
 
     def _finished(self, config: RunConfig) -> bool:
         folder = place(config, self.out, self.keep)
@@ -247,24 +229,26 @@ class _Todo:
         pending = {submit(name): name for name in self.left}
         while pending:
             finished, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
-            busy = []
-            for future in finished:
-                name = pending.pop(future)
-                try:
-                    if future.result() == "busy":
-                        busy.append(name)
-                        continue
-                    self._finished(self.left[name])
-                except BrokenProcessPool:
-                    raise
-                except Exception as error:
-                    self.failed[name] = str(error) or type(error).__name__
-                del self.left[name]
+            done = {pending.pop(future): future for future in finished}
+            busy = [name for name, future in done.items() if not self._settled(name, future)]
             if busy:
                 time.sleep(BUSY_SECONDS)
                 pending |= {submit(name): name for name in busy}
             if self.report:
                 self.report(self._progress())
+
+    def _settled(self, name: str, future: Future) -> bool:
+        """Take down how a run ended; False where it was busy."""
+        try:
+            if future.result() == "busy":
+                return False
+            self._finished(self.left[name])
+        except BrokenProcessPool:
+            raise
+        except Exception as error:
+            self.failed[name] = str(error) or type(error).__name__
+        del self.left[name]
+        return True
 
     def _progress(self) -> dict:
         took = sum(self.steps.values())

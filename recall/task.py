@@ -42,6 +42,9 @@ STREAMS = ("init", "train", "evaluation", "library")  # each purpose draws from 
 class TaskConfig:
     """What a trace is made of.
 
+        config = recall.TaskConfig.compact(dimension=3, labels=4)
+        batch = recall.Task(config, seed=0).sample_batch(step=0, batch_size=32)
+
     family: one of recall.systems.FAMILIES.  dimension: n, of an observation.  labels: size of the label vocabulary.
     max_systems: most systems in one trace (<= labels).  trace_length: rows after the start row, all of them filled.
     library: None draws fresh systems for every trace; M freezes M systems, each with one stored trajectory.
@@ -243,7 +246,11 @@ def stream(name: str, seed: int, *index: int, device="cpu") -> torch.Generator:
 
 
 class Task:
-    """Draws the batches of one TaskConfig: `sample_batch(step, batch_size)` is a pure function of (seed, step)."""
+    """Draws the batches of one TaskConfig: `sample_batch(step, batch_size)` is a pure function of (seed, step).
+
+    batch = recall.Task(recall.TaskConfig(), seed=0).sample_batch(0, 32)
+    batch.inputs, batch.targets, batch.mask  # [32, T, C], [32, T, n], [32, T]
+    """
 
     def __init__(self, config: TaskConfig, seed: int, device="cpu"):
         self.config, self.seed, self.device = config, seed, device

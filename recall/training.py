@@ -11,10 +11,10 @@ import json
 import math
 import platform
 import time
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable
 
 import numpy
 import pandas as pd
@@ -25,10 +25,11 @@ from torch import Tensor
 import recall
 from recall import runs
 from recall.config import check, to_json
-from recall.evaluation import THRESHOLD, Evaluator
+from recall.evaluation import THRESHOLD, Evaluator, table
 from recall.model import GPT
+from recall.needle import needle_prompts
 from recall.settings import RunConfig, TrainingConfig, from_json
-from recall.task import Batch, Task, after_query, stream
+from recall.task import Batch, Task, TaskConfig, after_query, stream
 
 SAVE_SECONDS = 30.0  # most training time that a kill can lose
 FINAL_HAYSTACKS, FINAL_TRACES = 40, 100  # final tables; the study: 50 x 1000 (facts 4.1)
@@ -40,9 +41,7 @@ class Busy(ValueError):
 
 
 def loss_of(model: GPT, batch: Batch, weights: tuple[float, ...] = (1, 1, 1, 1)) -> Tensor:
-    """Mean squared error over the rows whose next row is an observation, weighted by what that is: see
-    TrainingConfig.weights.
-    """
+    """Mean squared error over the rows whose next row is an observation, weighted as TrainingConfig.weights says."""
     squared = (model(batch.inputs) - batch.targets).square().sum(-1)
     weight = batch.mask
     if set(weights) != {1}:
@@ -54,11 +53,8 @@ def optimisers(model: GPT, config: TrainingConfig) -> list[torch.optim.Optimizer
     """Muon for the hidden matrices (every 2-d weight inside the blocks) and AdamW for the rest, or AdamW alone."""
     hidden = [p for p in model.h.parameters() if p.ndim == 2] if config.optimiser == "muon" else []
     rest = [p for p in model.parameters() if not any(p is q for q in hidden)]
-    chosen = [
-        torch.optim.AdamW(
-            rest, lr=config.learning_rate, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True
-        )
-    ]
+    own = dict(betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True)
+    chosen = [torch.optim.AdamW(rest, lr=config.learning_rate, **own)]
     if hidden:
         chosen.append(torch.optim.Muon(hidden, lr=config.muon_rate, momentum=config.momentum, weight_decay=0.0))
     for optimiser in chosen:
@@ -67,9 +63,9 @@ def optimisers(model: GPT, config: TrainingConfig) -> list[torch.optim.Optimizer
     return chosen
 
 
-def step(model, optimisers, batch: Batch, config: TrainingConfig, index: int, precision=nullcontext()) -> float:
+def step(model, optimisers, batch: Batch, config: TrainingConfig, index: int, precision=None) -> float:
     """One training step, the `index`-th; returns the loss.  `model` may be a compiled one."""
-    with precision:
+    with precision or nullcontext():
         loss = loss_of(model, batch, config.weights)
     for optimiser in optimisers:
         optimiser.zero_grad()
@@ -110,6 +106,32 @@ def trained_model(run: runs.Run, device="cpu") -> GPT:
     return build_model(from_json(run.config), run.weights(), device)
 
 
+def evaluate(
+    what,
+    task: TaskConfig | None = None,
+    *,
+    systems: int = 2,
+    intervention: str = "plain",
+    needle: int = 0,
+    haystacks: int = FINAL_HAYSTACKS,
+    traces: int = FINAL_TRACES,
+    seed: int = 1,
+) -> pd.DataFrame:
+    """The needle test of a run, or of anything that has `predict`, as `evaluation.table` gives it.
+
+        recall.evaluate(recall.load("_runs/mine"), systems=4)
+        recall.evaluate(model, recall.TaskConfig(dimension=3), intervention="misdirected")
+
+    task: of what is not a run.  systems: N.  needle: haystack segment queried, 0 the farthest.  haystacks x traces
+    prompts are drawn from `seed`.  Raises ValueError for a bad value, or where the run's weights were not kept.
+    """
+    if isinstance(what, runs.Run):
+        task, what = from_json(what.config).task, trained_model(what)
+    check("task", isinstance(task, TaskConfig), "given for what is not a run", task)
+    prompts = needle_prompts(task, systems, haystacks=haystacks, traces=traces, needle=needle, seed=seed)
+    return table(what.predict, prompts, task, intervention)
+
+
 def train(
     config: RunConfig,
     out: Path,
@@ -124,21 +146,21 @@ def train(
 ) -> runs.Run | None:
     """Train `config` in folder `out`, resuming what is there; a finished run is returned as it is.
 
+        run = recall.train(recall.preset("fast-1", dimension=3), "_runs/mine")
+        run.final.query("systems == 2 and k <= 2")
+
     A run ends when its steps are done, when its loss has diverged, or when its abilities have stayed for `patience`
-    evaluations: the manifest says which (`ended`: steps, diverged or emerged). threads: torch threads (1 is what
+    evaluations: the manifest says which (`ended`: steps, diverged or emerged).  threads: torch threads (1 is what
     committed runs use).  report: called after every step with step, steps, ended, loss, seconds, left and the latest
-    evaluation's errors.  stop_after: leave after that many steps in all, resumable (None is returned).  fresh:
-    forget what is in `out`, if it is this configuration's. Raises ValueError if `out` holds another configuration or
-    cannot be written to, and Busy, which is one, while another process trains there."""
+    evaluation's errors.  stop_after: leave after that many steps in all, resumable (None is returned).  fresh: forget
+    what is in `out`, if it is this configuration's.  Raises ValueError if `out` holds another configuration or cannot
+    be written to, and Busy, which is one, while another process trains there.
+    """
     out, plain = Path(out), to_json(config)
     if (out / "config.json").exists():
-        there = json.loads((out / "config.json").read_text())
-        check(
-            "out",
-            there == plain,
-            f"a folder of this configuration ({runs.hash8(plain)})",
-            f"{out} ({runs.hash8(there)})",
-        )
+        there = runs.read_config(out)
+        ours, theirs = runs.hash8(plain), runs.hash8(there)
+        check("out", there == plain, f"a folder of this configuration ({ours})", f"{out} ({theirs})")
     if not fresh and (out / "manifest.json").exists():
         run = runs.open_run(out)
         check("out", run.whole, "another folder: in this one only a run's tables are kept", str(out))
@@ -147,33 +169,45 @@ def train(
     check("device", _usable(device), "a device that torch can use here, such as cpu", device)
     runs.write_atomically(out / "config.json", runs.canonical(plain).encode())
     how = dict(device=device, threads=threads, bf16=bf16, compile=compile)
-    before, begun = torch.get_num_threads(), time.perf_counter()
-    lock = FileLock(out / ".lock", blocking=False, fallback_to_soft=False)  # the system frees it when its process dies
-    try:
-        lock.acquire()
-    except Timeout:
-        raise Busy(f"out must be a folder that no other process is training in: {out}") from None
-    torch.set_num_threads(threads)
-    try:
+    with _alone_in(out), torch_threads(threads):
         if fresh:
             runs.discard(out)
         if (out / "manifest.json").exists():  # finished by the process that held the lock
             return runs.open_run(out)
         state = _State(config, out, how)
-        state.start_seconds += time.perf_counter() - begun
         forward = torch.compile(state.model) if compile else state.model
-        precision = torch.autocast(torch.device(device).type, torch.bfloat16) if bf16 else nullcontext()
+        precision = torch.autocast(torch.device(device).type, torch.bfloat16) if bf16 else None
         while not state.ended and (stop_after is None or state.step < stop_after):
             state.advance(forward, precision)
             if report:
                 report(state.progress())
         state.save()
-        if not state.ended:
-            return None
-        return state.publish()
+        return state.publish() if state.ended else None
+
+
+@contextmanager
+def _alone_in(out: Path):
+    """Hold a folder; the system frees it when its process dies.  Busy while another process holds it."""
+    lock = FileLock(out / ".lock", blocking=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Busy(f"out must be a folder that no other process is training in: {out}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def torch_threads(count: int):
+    """So many while open."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
     finally:
         torch.set_num_threads(before)
-        lock.release()
 
 
 def _usable(device: str) -> bool:
@@ -187,15 +221,17 @@ def _usable(device: str) -> bool:
 class _State:
     """Everything that a resumed run needs, and nothing else."""
 
+    CLOCKS = ("step", "seconds", "evaluation_seconds", "start_seconds", "loss")
+
     def __init__(self, config: RunConfig, out: Path, how: dict):
-        self.config, self.out, self.how, self.device = config, out, how, (device := how["device"])
+        begun = time.perf_counter()
+        self.config, self.out, self.how, self.device = config, out, how, how["device"]
         self.task = Task(config.task, config.seed)  # drawn on the CPU: every device sees the same traces
         self.evaluator = Evaluator(config.task, config.evaluation)
-        self.model = build_model(config, device=device)
+        self.model = build_model(config, device=self.device)
         self.optimisers = optimisers(self.model, config.training)
         self.step, self.seconds, self.evaluation_seconds, self.start_seconds, self.loss = 0, 0.0, 0.0, 0.0, math.nan
         self.history: list[pd.DataFrame] = []
-        self.ended: str | None = None
         self.keep = set(checkpoint_steps(config.training.steps))
         if (out / "resume.safetensors").exists():
             self._restore()
@@ -205,6 +241,7 @@ class _State:
             self.start_seconds -= self.evaluation_seconds
         self.ended = self._end()
         self.saved = time.perf_counter()
+        self.start_seconds += self.saved - begun
 
     def advance(self, forward, precision) -> None:
         config, begun = self.config.training, time.perf_counter()
@@ -227,11 +264,8 @@ class _State:
         config = self.config.training
         if self._diverged():
             return "diverged"
-        if (
-            config.patience
-            and len(self.history) >= config.patience
-            and all(map(_able, self.history[-config.patience :]))
-        ):
+        lately = self.history[-config.patience :] if config.patience else []
+        if lately and len(lately) == config.patience and all(map(_able, lately)):
             return "emerged"
         return "steps" if self.step >= config.steps else None
 
@@ -264,9 +298,8 @@ class _State:
 
     def _checkpoint(self):
         if self.step in self.keep:
-            runs.save_tensors(
-                runs.checkpoint_path(self.out, self.step), self.model.state_dict(), {"step": str(self.step)}
-            )
+            path = runs.checkpoint_path(self.out, self.step)
+            runs.save_tensors(path, self.model.state_dict(), {"step": str(self.step)})
 
     def save(self):
         """Weights, optimiser states, history and clocks in one file."""
@@ -274,10 +307,7 @@ class _State:
         for i, optimiser in enumerate(self.optimisers):
             for j, slot in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{i}.{j}.{name}": torch.as_tensor(value) for name, value in slot.items()}
-        clocks = {
-            name: getattr(self, name)
-            for name in ("how", "step", "seconds", "evaluation_seconds", "start_seconds", "loss")
-        }
+        clocks = {name: getattr(self, name) for name in ("how", *self.CLOCKS)}
         history = pd.concat(self.history).to_csv(index=False)
         runs.save_tensors(self.out / "resume.safetensors", tensors, {"clocks": json.dumps(clocks), "history": history})
         self.saved = time.perf_counter()
@@ -302,10 +332,8 @@ class _State:
         """Round the weights to half precision, evaluate those on a larger set, write the run folder."""
         published = {name: t.half().float() for name, t in self.model.state_dict().items()}
         model = build_model(self.config, published, self.device)
-        larger = replace(
-            self.config.evaluation, haystacks=FINAL_HAYSTACKS, traces=FINAL_TRACES, seed=self.config.evaluation.seed + 1
-        )
-        final = Evaluator(self.config.task, larger)(self._predicts(model))
+        larger = dict(haystacks=FINAL_HAYSTACKS, traces=FINAL_TRACES, seed=self.config.evaluation.seed + 1)
+        evaluator = Evaluator(self.config.task, replace(self.config.evaluation, **larger))
         facts = dict(
             command=f"python -m recall train --config config.json --out {self.config.name}",
             ended=self.ended,
@@ -315,14 +343,10 @@ class _State:
             start_seconds=round(self.start_seconds, 1),
             **self.how,
             processor=_processor(self.device),
-            versions=dict(
-                recall=recall.__version__,
-                python=platform.python_version(),
-                torch=torch.__version__,
-                numpy=numpy.__version__,
-            ),
+            versions=_versions(),
         )
-        return runs.write(self.out, to_json(self.config), pd.concat(self.history), final, published, facts)
+        final, history = evaluator(self._predicts(model)), pd.concat(self.history)
+        return runs.write(self.out, to_json(self.config), history, final, published, facts)
 
 
 def _able(evaluation: pd.DataFrame) -> bool:
@@ -331,11 +355,16 @@ def _able(evaluation: pd.DataFrame) -> bool:
     return len(rows) > 0 and bool((rows.score >= THRESHOLD).all())
 
 
+def _versions() -> dict[str, str]:
+    ours = dict(recall=recall.__version__, python=platform.python_version())
+    return ours | dict(torch=torch.__version__, numpy=numpy.__version__)
+
+
 def _processor(device: str) -> str:
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
