@@ -34,7 +34,7 @@ def said(cell) -> list[str]:
 def same(one: str, other: str) -> bool:
     """Whether two numbers, as they are written, say the same."""
     a, b = (Decimal(number.replace(",", "").replace("−", "-")) for number in (one, other))
-    if a == b or (one.isdigit() and other.isdigit()):
+    if not re.search("[.e]", one + other):
         return a == b
     unit = Decimal(1).scaleb(min(each.as_tuple().exponent for each in (a, b)))
     size = max(abs(a), abs(b)) if "e" in one + other else max(abs(a), abs(b), Decimal(1))
