@@ -88,7 +88,7 @@ def table(
     rows = []
     for name, claim in CLAIMS.items():
         own = [row for row in tests if row["claim"] == name]
-        join = lambda key: "; ".join(dict.fromkeys(row[key] for row in own))
+        join = lambda key, own=own: "; ".join(dict.fromkeys(row[key] for row in own))
         rows.append(
             dict(
                 id=name,
@@ -120,6 +120,23 @@ CLOSES = "Are close labels needed?"
 OPEN = (PRACTICE, HEAVIER, DEGRADES, CLOSES, CONTROLS, ELSEWHERE)
 
 
+def knocked_found(row: dict) -> str:
+    """What a row of `knockouts.outcomes` found, in words."""
+    if "whole" in row:
+        return (
+            f"2-after first in {row['first']} of {row['runs']}; 1-after comes {_octaves(row)} after it (whole loss: "
+            f"{_octaves(row['whole'])})"
+        )
+    seeds = f"later in {row['above']} of {row['pairs']} seeds, reached in {row['reached']}"
+    return f"its date moves by {_octaves(row)}, {seeds}"
+
+
+def _octaves(row: dict) -> str:
+    bound = "" if row["bound"] == "exact" else f"{row['bound']} "
+    span = f" ({row['low']:.2f} to {row['high']:.2f})" if not math.isnan(row["low"]) else ""
+    return f"{bound}{row['mean']:.2f} octaves{span}"
+
+
 def _practised(rows: list[dict], segments: pd.DataFrame | None = None) -> tuple[str, str]:
     """Answer and status: of `knockouts.outcomes`, the two predictions that practice alone would make come true,
     answered once all knock-outs are there.
@@ -128,7 +145,7 @@ def _practised(rows: list[dict], segments: pd.DataFrame | None = None) -> tuple[
     nothing."""
     rival = [row for row in rows if row["prediction"].startswith("if going on came first only by practice")]
     decided = bool(rival) and all(row["outcome"] in ("held", "failed") and row["complete"] for row in rival)
-    words = [f"{row['prediction']}: {row['outcome']} ({row['found']})" for row in rival]
+    words = [f"{row['prediction']}: {row['outcome']} ({knocked_found(row)})" for row in rival]
     return "; ".join(words + _lengths(segments)), "answered" if decided else "undecided" if rival else "not tested"
 
 

@@ -16,10 +16,10 @@ from recall.studies.when.degradation import (
     NORM,
     NORM_ERROR,
     SHOWN,
-    _ends,
     at_most,
     change,
     effects,
+    ends,
     growths,
     led_by_states,
     named,
@@ -46,15 +46,15 @@ def grown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """
     errors, rows = named(tables["degradation"]), []
     for (models, norms), group in errors.groupby(["models", "norms"], sort=False):
-        ends = _ends(group, norms, 2, "farthest")
+        both = ends(group, norms, 2, "farthest")
         rows.append(
             {
                 "models": models,
                 "norms": norms,
-                "error, N = 2": f"{ends.two.mean():.2f}",
-                "most N": int(ends.systems.max()),
-                "error there": f"{ends.many.mean():.2f}",
-                "growth, needle farthest": words_of(change(ends.many - ends.two)),
+                "error, N = 2": f"{both.two.mean():.2f}",
+                "most N": int(both.systems.max()),
+                "error there": f"{both.many.mean():.2f}",
+                "growth, needle farthest": words_of(change(both.many - both.two)),
                 "growth, needle nearest": words_of(change(growths(group, norms, 2, "nearest"))),
                 "growth of 1-after, farthest": words_of(change(growths(group, norms, 1))),
             }

@@ -14,7 +14,7 @@ from recall.interventions import INTERVENTIONS
 from recall.language import results, scoring
 from recall.language.prompts import CONDITIONS, PromptConfig, draw
 from recall.measures import cells, dates, kind, order_of
-from recall.prose.claims import evidence, written
+from recall.prose.claims import evidence, knocked_found, written
 from recall.runs import Run
 from recall.studies.abilities.tables import plateaus
 from recall.studies.weights import methods, roles, shared
@@ -382,8 +382,8 @@ def knocked(rows: list[dict], gaps: pd.DataFrame) -> str:
         ("failed", "failed"): "Each ability's date moves when nothing is asked of the other.",
     }.get(
         (by[0], by[1]),
-        f"That 2-after keeps its date without a loss on 1-after: *{by[0]}* ({rows[0]['found']}). That 1-after keeps "
-        f"its date without a loss on going on: *{by[1]}* ({rows[1]['found']}).",
+        f"That 2-after keeps its date without a loss on 1-after: *{by[0]}* ({knocked_found(rows[0])}). That 1-after "
+        f"keeps its date without a loss on going on: *{by[1]}* ({knocked_found(rows[1])}).",
     )
     practice = {
         (
@@ -454,7 +454,7 @@ def knocked_table(rows: list[dict]) -> pd.DataFrame:
         [
             {
                 "prediction": f"{row['prediction'][0].upper()}{row['prediction'][1:]}",
-                "found": row["found"],
+                "found": knocked_found(row),
                 "outcome": row["outcome"],
             }
             for row in rows

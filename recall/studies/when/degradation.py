@@ -11,7 +11,8 @@ nothing after that. ACCOUNTS are the likenesses.
 
     interference      the weights of an account spread over more candidates as N grows
     attention span    the needle lies farther back as N grows: nearest against farthest needle
-    similar systems   maps that are alike are confused: likeness of the maps against that of the next states, on prompts of 2 systems
+    similar systems   maps that are alike are confused: likeness of the maps against that of the next states, on
+                      prompts of 2 systems
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from recall import data, runs, stats
+from recall import data, stats
 from recall.config import check
 from recall.evaluation import Predict, identification_score
 from recall.interventions import apply
-from recall.measures import kind
+from recall.measures import CELL, KINDS, cell_of, kind
 from recall.needle import Prompts, needle_prompts
+from recall.runs import Run
 from recall.settings import from_json
+from recall.task import TaskConfig
 from recall.training import trained_model
 
 TABLES = ("degradation", "degradation_accounts", "degradation_similarity")
@@ -41,8 +44,7 @@ CHUNK = 256  # prompts at a time
 LARGEST = 9.0  # logarithm of beta: weights change no more
 NORM_ERROR = 0.05  # relative error with which a norm is read off
 DRAWN, EQUAL = NORMS = ("as drawn", "equal")
-MODEL = ["family", "dimension", "labels", "setting", "seed", "kind"]
-GROUP = ["family", "dimension", "labels", "setting", "kind"]
+MODEL = ["family", *CELL, "kind"]
 TERTILES = ("low", "middle", "high")
 NORM, DIRECTION, MAPS = "norm", "direction", "maps"
 RIGHT, BLIND = BASELINES = ("right system alone", "label-blind average")
@@ -120,10 +122,14 @@ def counts(config) -> list[int]:
     return [N for N in (1, 2, 3, 4, 5, 8, 12, 19) if N <= config.max_systems]
 
 
-def prompt_sets(config, norms: str, N: int, needle: int) -> Prompts:
-    """The prompts of one setting; `equal` moves every state to the needle's norm."""
-    prompts = needle_prompts(config, N, haystacks=SETS[0], traces=SETS[1], needle=needle, seed=SEED)
+def on_norms(prompts: Prompts, config: TaskConfig, norms: str) -> Prompts:
+    """`equal` moves every state to the needle's norm."""
     return apply("equal-norm", prompts, config) if norms == EQUAL and config.family != "equal" else prompts
+
+
+def prompt_sets(config: TaskConfig, norms: str, N: int, needle: int) -> Prompts:
+    prompts = needle_prompts(config, N, haystacks=SETS[0], traces=SETS[1], needle=needle, seed=SEED)
+    return on_norms(prompts, config, norms)
 
 
 def measure(predict: Predict, config) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -142,26 +148,17 @@ def measure(predict: Predict, config) -> tuple[pd.DataFrame, pd.DataFrame]:
                 answers = second_answers(predict, prompts)
                 rows = slice(prompts.query_row, prompts.query_row + 2)
                 means = (answers - prompts.targets[:, rows]).square().sum(-1).mean(0).tolist()
-                errors += [
-                    dict(
-                        norms=norms,
-                        needle=place,
-                        systems=N,
-                        k=k,
-                        mean=mean,
-                        score=identification_score(mean, config.family, N),
-                    )
-                    for k, mean in enumerate(means, start=1)
-                ]
+                for k, mean in enumerate(means, start=1):
+                    score = identification_score(mean, config.family, N)
+                    errors.append(dict(norms=norms, needle=place, systems=N, k=k, mean=mean, score=score))
                 if N == 1 or place == "nearest":
                     continue
                 betas = betas or {name: fit(answers[:, 1], like, m) for name, like, m in _likenesses(prompts)}
                 for row in account(answers[:, 1], prompts, betas):
                     anchor = start.setdefault(row["account"], row["error"] - row["mixing"])
                     accounts.append(dict(norms=norms, systems=N) | row | dict(expected=anchor + row["mixing"]))
-    return pd.DataFrame(errors), pd.DataFrame(accounts).round(
-        dict.fromkeys(("error", "mixing", "r2", "explained", "expected"), 4)
-    )
+    rounded = dict.fromkeys("error mixing r2 explained expected".split(), 4)
+    return pd.DataFrame(errors), pd.DataFrame(accounts).round(rounded)
 
 
 def _norms(config):
@@ -205,14 +202,10 @@ def similarity(predict: Predict, config, pairs: int = PAIRS) -> pd.DataFrame:
     answer - U_1 y on U_2 y - U_1 y), so that what a confusion costs is apart from how much is confused."""
     frames = []
     for norms in _norms(config):
-        prompts = needle_prompts(config, 2, haystacks=pairs, traces=1, seed=SEED + 1)
-        prompts = apply("equal-norm", prompts, config) if norms == EQUAL and config.family != "equal" else prompts
+        prompts = on_norms(needle_prompts(config, 2, haystacks=pairs, traces=1, seed=SEED + 1), config, norms)
         answer = second_answers(predict, prompts)[:, 1]
-        frames += [
-            by_likeness(answer, prompts, by).assign(norms=norms, by=by)
-            for by in (NORM, DIRECTION)
-            if (norms, by) != (EQUAL, NORM)
-        ]
+        for by in (NORM, DIRECTION) if norms == DRAWN else (DIRECTION,):
+            frames.append(by_likeness(answer, prompts, by).assign(norms=norms, by=by))
     return pd.concat(frames, ignore_index=True)[["norms", "by", "states", "maps", "prompts", "error", "other"]]
 
 
@@ -236,18 +229,11 @@ def tertiles(states: Tensor, maps: Tensor, error: Tensor, along: Tensor, apart: 
     """A row per cell of the 3 x 3 table: mean error, and other = sum(along) / sum(apart).  All arguments [B]."""
     third = lambda x: torch.bucketize(x, x.quantile(torch.tensor([1 / 3, 2 / 3], dtype=x.dtype)))
     a, b, rows = third(states), third(maps), []
-    for i, low in enumerate(TERTILES):
-        for j, high in enumerate(TERTILES):
-            cell = (a == i) & (b == j)
-            rows.append(
-                dict(
-                    states=low,
-                    maps=high,
-                    prompts=int(cell.sum()),
-                    error=error[cell].mean().item(),
-                    other=(along[cell].sum() / apart[cell].sum()).item(),
-                )
-            )
+    for (i, of_states), (j, of_maps) in itertools.product(enumerate(TERTILES), repeat=2):
+        cell = (a == i) & (b == j)
+        other = (along[cell].sum() / apart[cell].sum()).item()
+        mean = error[cell].mean().item()
+        rows.append(dict(states=of_states, maps=of_maps, prompts=int(cell.sum()), error=mean, other=other))
     return pd.DataFrame(rows)
 
 
@@ -264,22 +250,14 @@ def norm_matcher(n: int, systems: int, error: float = NORM_ERROR, draws: int = 2
     return 1 - wrong.double().mean().item(), (2 * wrong * norm[:, 0].square()).double().mean().item()
 
 
-def find(chosen: list[runs.Run]) -> dict[str, pd.DataFrame]:
+def find(chosen: list[Run]) -> dict[str, pd.DataFrame]:
     """The three TABLES of finished runs, in families whose state is observed and whose maps keep norms."""
     found = {name: [] for name in TABLES}
     for run in chosen:
-        config = from_json(run.config)
-        task, predict = config.task, trained_model(run).predict
-        cell = dict(
-            family=task.family,
-            dimension=task.dimension,
-            labels=task.labels,
-            setting=config.setting,
-            seed=config.seed,
-            kind=kind(run),
-        )
+        task, predict = from_json(run.config).task, trained_model(run).predict
+        model = dict(family=task.family) | cell_of(run) | dict(kind=kind(run))
         for name, frame in zip(TABLES, (*measure(predict, task), similarity(predict, task))):
-            found[name].append(pd.concat([pd.DataFrame([cell] * len(frame)), frame], axis=1))
+            found[name].append(frame.assign(**model)[[*MODEL, *frame]])
     return {name: pd.concat(frames, ignore_index=True) for name, frames in found.items()}
 
 
@@ -288,26 +266,26 @@ def read() -> dict[str, pd.DataFrame]:
     return {name: data.table(name) for name in TABLES}
 
 
-# --- what the tables say
-# ------------------------------------------------------------------------------------------------
+# --- what the tables say ----------------------------------------------------------------------------------------------
 
 SHOWN = ("norm", "direction", "norm and direction", "label")  # the accounts that pages show
-STATES, BETWEEN = "observation-led", "between"
+STATES = KINDS[0]
 
 
 def named(table: pd.DataFrame) -> pd.DataFrame:
     """With `models`, what a page calls the group of a model: recipe, dimension and whom it believes."""
-    recipe = {"fast-1": "n = {n}", "equal": "trained on equal norms, n = {n}"}
-    words = lambda row: recipe.get(
-        row.setting,
-        "study's generator, {labels} labels, n = {n}" if row.setting.startswith("study-") else "other recipes, n = {n}",
-    ).format(n=row.dimension, labels=row.labels)
-    return table.assign(models=[f"{words(row)}, {row.kind}" for row in table.itertuples()])
+
+    def recipe(row) -> str:
+        if row.setting.startswith("study-"):
+            return f"study's generator, {row.labels} labels, "
+        return {"fast-1": "", "equal": "trained on equal norms, "}.get(row.setting, "other recipes, ")
+
+    return table.assign(models=[f"{recipe(row)}n = {row.dimension}, {row.kind}" for row in table.itertuples()])
 
 
 def change(values: pd.Series) -> dict:
-    """estimate, low, high: mean with its 95 % t interval over seeds; nan ends for fewer than `stats.LEAST`, or models of
-    several recipes.
+    """estimate, low, high: mean with its 95 % t interval over seeds; nan ends for fewer than `stats.LEAST`, or for
+    models of several recipes.  least, most: of the values; seeds: how many.
 
     values: indexed by MODEL."""
     one = all(values.index.get_level_values(name).nunique() == 1 for name in ("setting", "dimension"))
@@ -315,25 +293,18 @@ def change(values: pd.Series) -> dict:
     return dict(estimate=values.mean(), low=low, high=high, least=values.min(), most=values.max(), seeds=len(values))
 
 
-def _ends(errors: pd.DataFrame, norms: str, k: int, needle: str) -> pd.DataFrame:
+def ends(errors: pd.DataFrame, norms: str, k: int, needle: str) -> pd.DataFrame:
     """A row per model: its error at N = 2 (`two`) and at the most systems of its training that were asked (`many`,
     `systems`).
     """
-    rows = errors[
-        (errors.norms == norms) & (errors.k == k) & (errors.needle == needle) & (errors.systems >= 2)
-    ].sort_values("systems")
-    return (
-        rows.groupby(MODEL, sort=True)[["mean", "systems"]]
-        .agg(["first", "last"])
-        .set_axis(["two", "many", "_", "systems"], axis=1)
-        .drop(columns="_")
-    )
+    rows = errors.query("norms == @norms and k == @k and needle == @needle and systems >= 2").sort_values("systems")
+    return rows.groupby(MODEL).agg(two=("mean", "first"), many=("mean", "last"), systems=("systems", "last"))
 
 
 def growths(errors: pd.DataFrame, norms: str, k: int = 2, needle: str = "farthest") -> pd.Series:
     """By model, error at the most systems minus error at N = 2."""
-    ends = _ends(errors, norms, k, needle)
-    return ends.many - ends.two
+    both = ends(errors, norms, k, needle)
+    return both.many - both.two
 
 
 def at_most(table: pd.DataFrame) -> pd.DataFrame:
@@ -387,7 +358,7 @@ def start(table: pd.DataFrame, thirds: bool = False) -> dict:
     farthest needle.
     """
     models = table.models.drop_duplicates().tolist()
-    first = next((name for name in models if name == f"n = 5, {STATES}"), models[0])
-    return dict(models=first, norms=DRAWN if DRAWN in set(table.norms) else EQUAL) | (
-        dict(by=NORM) if thirds else dict(needle="farthest")
-    )
+    first = f"n = 5, {STATES}"
+    norms = DRAWN if DRAWN in set(table.norms) else EQUAL
+    more = dict(by=NORM) if thirds else dict(needle="farthest")
+    return dict(models=first if first in models else models[0], norms=norms) | more

@@ -4,7 +4,8 @@ batches: does one ability need the other?
 Two measures, in octaves (doublings of training examples), per seed:
 
     shift   of an ability: log2 of its date in the knock-out over its date in the run on the whole loss
-    gap     between the abilities of one run: log2 of the date of 1-after-query over that of 2-after-query; above 0, going on came first
+    gap     between the abilities of one run: log2 of the date of 1-after-query over that of 2-after-query; above 0,
+            going on came first
 
 An ability that had not come by the end of its run counts as coming at the end: its shift is then a lower bound (`at
 least`) or, where the whole loss had not brought it, an upper one (`at most`).  A mean over seeds with lower bounds
@@ -18,6 +19,7 @@ since a wide one always does."""
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -94,145 +96,122 @@ def octaves(new, old) -> float:
     return math.log2(when(new) / when(old)) if new.reached or old.reached else math.nan
 
 
-def interval(values, bound: str = "exact") -> tuple[float, float, float]:
-    """`stats.interval` of values that are all exact: bounds have a mean, but no interval."""
+def over_seeds(values: pd.Series, bounds: set) -> dict:
+    """mean, low, high (95 % t interval), above, below (how many values lie on either side of 0), p (two-sided sign
+    test) and bound.
+
+    bounds: of the values, of BOUNDS.  bound: `exact`, or `at least`, `at most` where some are such bounds; then the
+    mean is one too and has no interval.  `mixed` with both, or where nothing is known of a value: then the mean says
+    nothing.  A bound that can tell its side counts in the sign test like a value."""
+    bounds = bounds - {"exact"}
+    bound = "exact" if not bounds else bounds.pop() if bounds in ({"at least"}, {"at most"}) else "mixed"
     mean, low, high = stats.interval(values)
-    return (mean, low, high) if bound == "exact" else (mean, math.nan, math.nan)
-
-
-def signs(values) -> dict:
-    """above, below: values on either side of 0; p of the two-sided sign test.  A bound that can tell its side counts like
-    a value.
-    """
+    if bound != "exact":
+        low, high = math.nan, math.nan
     above, below = int((values > 0).sum()), int((values < 0).sum())
-    return dict(above=above, below=below, p=stats.sign_test(above, below))
-
-
-def _bound(kinds: set) -> str:
-    """Of a mean, from those of its values."""
-    kinds = kinds - {"exact"}
-    return "exact" if not kinds else kinds.pop() if kinds in ({"at least"}, {"at most"}) else "mixed"
-
-
-def all_on(row, side: str) -> bool:
-    """All seeds on one side of 0, `above` or `below`, by the one-sided sign test at LEVEL: five of five is the least
-    that passes.
-    """
-    other = row.above + row.below - row[side]
-    return other == 0 and stats.sign_test(row[side], 0, "greater") <= LEVEL
+    p = stats.sign_test(above, below)
+    return dict(mean=mean, low=low, high=high, bound=bound, above=above, below=below, p=p)
 
 
 def shifts(table: pd.DataFrame) -> pd.DataFrame:
-    """Of each knock-out and ability: pairs, reached, mean shift with 95 % t interval over seeds (where all are
-    exact), and `signs` of the shifts.
-
-    table: `pairs`.  bound: `exact`, or `at least`, `at most` where some are such bounds; `mixed` with both or with a
-    pair of two unknown dates, and then the mean says nothing."""
+    """Of each knock-out and ability, from `pairs`: pairs, reached, and `over_seeds` of the shifts."""
     rows = []
     for (setting, ability), group in table[table.setting != WHOLE].groupby(["setting", "ability"], sort=False):
-        bound = _bound(set(group.bound))
-        mean, low, high = interval(group["shift"], bound)
-        rows.append(
-            dict(
-                setting=setting,
-                ability=ability,
-                pairs=len(group),
-                reached=int(group.date.notna().sum()),
-                mean=mean,
-                low=low,
-                high=high,
-                bound=bound,
-            )
-            | signs(group["shift"])
-        )
+        counts = dict(pairs=len(group), reached=int(group.date.notna().sum()))
+        rows.append(dict(setting=setting, ability=ability) | counts | over_seeds(group["shift"], set(group.bound)))
     return pd.DataFrame(rows)
 
 
 def gaps(table: pd.DataFrame) -> pd.DataFrame:
-    """Of each setting: runs, in how many going on came first, mean gap with 95 % t interval (where all are exact),
-    bound, `signs`.  Runs without either ability do not count.
-
-    table: `pairs`.
+    """Of each setting, from `pairs`: runs, in how many going on came first, and `over_seeds` of the gaps.  Runs without
+    either ability do not count.
     """
     rows = []
     for setting, group in table.groupby("setting", sort=False):
         wide = group.pivot(index="seed", columns="ability")
-        begin, go_on = (wide["date"][name] for name in PAIR)
-        filled = [wide["date"][name].fillna(wide["end"][name]) for name in PAIR]
-        either = begin.notna() | go_on.notna()
-        gap = (filled[0] / filled[1])[either].map(math.log2)
-        kinds = {
-            words for words, missing in (("at least", begin), ("at most", go_on)) if (missing.isna() & either).any()
-        }
-        bound = _bound(kinds)
-        mean, low, high = interval(gap, bound)
-        rows.append(
-            dict(
-                setting=setting,
-                runs=int(either.sum()),
-                first=int((gap > 0).sum()),
-                mean=mean,
-                low=low,
-                high=high,
-                bound=bound,
-            )
-            | signs(gap)
-        )
+        wide = wide[wide["date"].notna().any(axis=1)]
+        begin, go_on = (wide["date"][name].fillna(wide["end"][name]) for name in PAIR)
+        gap = (begin / go_on).map(math.log2)
+        missing = wide["date"].isna().any()
+        bounds = {bound for bound, name in zip(("at least", "at most"), PAIR) if missing[name]}
+        rows.append(dict(setting=setting, runs=len(gap), first=int((gap > 0).sum())) | over_seeds(gap, bounds))
     return pd.DataFrame(rows)
 
 
-def outcomes(table: pd.DataFrame) -> list[dict]:
-    """The sweep's four predictions: prediction, found (in words), outcome: `held`, `failed`, `undecided`, or `not
-    all runs are there`; complete: whether all of the sweep's runs are.
+@dataclass(frozen=True)
+class Prediction:
+    """Where a shift of `ability` lies, or (None) the gap between both, and where not.  ABOVE and BELOW 0: the 95 %
+    interval does, or, where some dates are bounds, all seeds do.  UNMOVED: it holds 0 and lies within LEFT either way.
+    """
 
-    No change (a date kept, dates together) holds if the 95 % interval holds 0 and lies within LEFT either way.  A
-    prediction fails if the interval lies on the wrong side of 0, or, where some dates are bounds, if all seeds do
-    (`all_on`)."""
+    setting: str
+    ability: str | None
+    says: str
+    expected: str
+    refuted: tuple[str, ...]
+
+
+ABOVE, BELOW, UNMOVED = "above", "below", "unmoved"
+PREDICTIONS = (
+    Prediction("no-first", "2-after", "without a loss on 1-after, 2-after keeps its date", UNMOVED, (ABOVE, BELOW)),
+    Prediction("no-going-on", "1-after", "without a loss on going on, 1-after keeps its date", UNMOVED, (ABOVE, BELOW)),
+    Prediction(
+        "two-alone",
+        None,
+        "if going on came first only by practice: asked equally, the dates come together",
+        UNMOVED,
+        (ABOVE,),
+    ),
+    Prediction(
+        "first-x16",
+        None,
+        "if going on came first only by practice: counted 16 times, 1-after comes first",
+        BELOW,
+        (ABOVE,),
+    ),
+)
+
+
+def lies(row, where: str) -> bool:
+    """A row of `shifts` or `gaps`."""
+    if where == UNMOVED:
+        return bool(-LEFT < row.low <= 0 <= row.high < LEFT)
+    by_interval = row.low > 0 if where == ABOVE else row.high < 0
+    of_bounds = row.bound == ("at least" if where == ABOVE else "at most")
+    return bool(by_interval or (of_bounds and all_on(row, where)))
+
+
+def all_on(row, side: str) -> bool:
+    """All seeds on one side of 0, by the one-sided sign test at LEVEL: five of five is the least that passes."""
+    other = row.above + row.below - row[side]
+    return other == 0 and stats.sign_test(row[side], 0, "greater") <= LEVEL
+
+
+def outcomes(table: pd.DataFrame) -> list[dict]:
+    """The sweep's four predictions, from `pairs`: a row of `shifts` or `gaps` each, with prediction (in words), outcome
+    (`held`, `failed`, `undecided`, or `not all runs are there`), complete (whether all of the sweep's runs are) and, of
+    gaps, whole: the row of the whole loss.
+    """
     if not len(table):
         return []
     count = table[table.ability == PAIR[0]].setting.value_counts()
     complete = all(count.get(setting, 0) >= LEAST for setting in WEIGHTS)
     moved, apart = shifts(table).set_index(["setting", "ability"]), gaps(table).set_index("setting")
     rows = []
-    for setting, ability, says in (
-        ("no-first", "2-after", "without a loss on 1-after, 2-after keeps its date"),
-        ("no-going-on", "1-after", "without a loss on going on, 1-after keeps its date"),
-    ):
-        if (setting, ability) in moved.index:
-            row = moved.loc[setting, ability]
-            failed = (
-                row.low > 0
-                or row.high < 0
-                or row.bound == "at least"
-                and all_on(row, "above")
-                or row.bound == "at most"
-                and all_on(row, "below")
-            )
-            rows.append(
-                dict(
-                    prediction=says,
-                    found=f"its date moves by {_octaves(row)}, later in {int(row.above)} of {int(row.pairs)} seeds, "
-                    f"reached in {int(row.reached)}",
-                    outcome=_decided(row.pairs, _nothing(row), failed),
-                    complete=complete,
-                )
-            )
-    for setting, says, wants in (
-        ("two-alone", "if going on came first only by practice: asked equally, the dates come together", 0),
-        ("first-x16", "if going on came first only by practice: counted 16 times, 1-after comes first", -1),
-    ):
-        if setting in apart.index:
-            row = apart.loc[setting]
-            came = _nothing(row) if wants == 0 else row.high < 0 or row.bound == "at most" and all_on(row, "below")
-            rows.append(
-                dict(
-                    prediction=says,
-                    found=f"2-after first in {int(row['first'])} of {int(row.runs)}; 1-after comes {_octaves(row)} "
-                    f"after it (whole loss: {_octaves(apart.loc[WHOLE])})",
-                    outcome=_decided(row.runs, came, row.low > 0 or row.bound == "at least" and all_on(row, "above")),
-                    complete=complete,
-                )
-            )
+    for each in PREDICTIONS:
+        found, key = (moved, (each.setting, each.ability)) if each.ability else (apart, each.setting)
+        if key not in found.index:
+            continue
+        row = found.loc[key]
+        if row.get("pairs", row.get("runs")) < LEAST:
+            outcome = "not all runs are there"
+        elif lies(row, each.expected):
+            outcome = "held"
+        else:
+            outcome = "failed" if any(lies(row, side) for side in each.refuted) else "undecided"
+        rows.append(dict(prediction=each.says, outcome=outcome, complete=complete) | row.to_dict())
+        if each.ability is None:
+            rows[-1]["whole"] = apart.loc[WHOLE].to_dict()
     return rows
 
 
@@ -247,18 +226,3 @@ def turned(table: pd.DataFrame) -> pd.DataFrame:
         .reset_index()
     )
     return wide[wide["1-after"].notna() & ~(wide["2-after"] <= wide["1-after"])].reset_index(drop=True)
-
-
-def _nothing(row) -> bool:
-    """No change: the interval holds 0 and lies within LEFT either way."""
-    return -LEFT < row.low <= 0 <= row.high < LEFT
-
-
-def _decided(count, held, failed) -> str:
-    return "not all runs are there" if count < LEAST else "held" if held else "failed" if failed else "undecided"
-
-
-def _octaves(row) -> str:
-    bound = "" if row.bound == "exact" else f"{row.bound} "
-    span = f" ({row.low:.2f} to {row.high:.2f})" if not math.isnan(row.low) else ""
-    return f"{bound}{row['mean']:.2f} octaves{span}"
