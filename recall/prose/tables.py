@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from recall.runs import Run
@@ -26,3 +28,27 @@ def plateau_table(runs: list[Run]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def prices(table: pd.DataFrame) -> pd.DataFrame:
+    """`costs.price_table` as text for a page, a dash for never; FLOPs in units of 10^12, tokens in millions."""
+    number = lambda value, places: "–" if math.isnan(value) else f"{value:,.{places}f}"
+    return pd.DataFrame(
+        [
+            {
+                "n": row["dimension"],
+                "setting": row["setting"],
+                "runs": row["runs"],
+                "got there": row["reached"],
+                "2-after, s": number(row["2-after seconds"], 0),
+                "1-after, s": number(row["1-after seconds"], 0),
+                "both, s": number(row["both seconds"], 0),
+                "slowest, s": number(row["slowest"], 0),
+                "both, million tokens": number(row["both tokens"] / 1e6, 1),
+                "both, 10¹² FLOP": number(row["both flops"] / 1e12, 1),
+                "shortest run, million tokens": number(row["limit"] / 1e6, 1),
+                "mean score at the end": number(row["score"], 2),
+            }
+            for row in table.to_dict("records")
+        ]
+    )

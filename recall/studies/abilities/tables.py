@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -10,12 +9,15 @@ import pandas as pd
 
 from recall import runs
 from recall.evaluation import curve, table
-from recall.measures import ABILITIES, CELL, cell_of, dates, describe, kind, seconds_until
+from recall.measures import ABILITIES, CELL, cell_of, dates, describe, kind, later, seconds_until
 from recall.needle import needle_prompts
 from recall.predictors import blind_error
 from recall.runs import Run
 from recall.settings import from_json
 from recall.training import build_model
+
+FOLLOWS = 0.25  # sum of the weights from which a prediction is said to follow a system at all
+FALL = 0.1  # in mean squared error: what ends a plateau
 
 
 def needle_distance(folder: Path, haystacks: int = 16, traces: int = 32) -> pd.DataFrame:
@@ -25,27 +27,19 @@ def needle_distance(folder: Path, haystacks: int = 16, traces: int = 32) -> pd.D
     Columns run, examples, needle, k, mean, score.  folder: a run folder that still has its checkpoints (they are not
     committed; training the run again makes them).
     """
-    config = from_json(json.loads((Path(folder) / "config.json").read_text()))
-    prompts = {
-        name: needle_prompts(config.task, 2, haystacks=haystacks, traces=traces, needle=needle, seed=2)
-        for name, needle in (("farthest", 0), ("nearest", 1))
-    }
+    config = from_json(runs.read_config(folder))
+    drawn = lambda needle: needle_prompts(config.task, 2, haystacks=haystacks, traces=traces, needle=needle, seed=2)
+    prompts = {"farthest": drawn(0), "nearest": drawn(1)}
     tables = []
     for path in sorted((Path(folder) / "checkpoints").glob("step-*.safetensors")):
         weights, notes = runs.load_tensors(path)
-        model = build_model(config, weights)
-        for name, set_ in prompts.items():
-            rows = table(model.predict, set_, config.task).query("event == 'query' and k <= 2")
-            tables.append(
-                rows.assign(run=config.name, needle=name, examples=int(notes["step"]) * config.training.batch_size)
-            )
+        model, examples = build_model(config, weights), int(notes["step"]) * config.training.batch_size
+        for needle, each in prompts.items():
+            rows = table(model.predict, each, config.task).query("event == 'query' and k <= 2")
+            tables.append(rows.assign(run=config.name, needle=needle, examples=examples))
     if not tables:
         raise ValueError(f"checkpoints must be in the run folder: {folder} has none left")
     return pd.concat(tables)[["run", "examples", "needle", "k", "mean", "score"]]
-
-
-FOLLOWS = 0.25  # sum of the weights from which a prediction is said to follow a system at all
-FALL = 0.1  # in mean squared error: what ends a plateau
 
 
 def curves(runs: list[Run], points: int = 40) -> pd.DataFrame:
@@ -56,12 +50,7 @@ def curves(runs: list[Run], points: int = 40) -> pd.DataFrame:
     since a share of nearly nothing is noise).  At most about `points` evaluations a run, evenly spaced in log."""
     tables = []
     for run in runs:
-        query = run.history[
-            (run.history.event == "query")
-            & (run.history.k <= 3)
-            & (run.history.systems > 1)
-            & (run.history.examples > 0)
-        ]
+        query = run.history.query("event == 'query' and k <= 3 and systems > 1 and examples > 0")
         steps = sorted(query.step.unique())
         targets = [steps[0] * (steps[-1] / steps[0]) ** (i / (points - 1)) for i in range(points)]
         kept = {min(steps, key=lambda s: abs(math.log(s / target))) for target in targets}
@@ -69,17 +58,13 @@ def curves(runs: list[Run], points: int = 40) -> pd.DataFrame:
         key = ["systems", "examples"]
         error = query[query.condition == "plain"].pivot(index=key, columns="k", values="mean").add_prefix("error")
         wrong = query[query.condition == "misdirected"]
-        weight = wrong.filter(like="weight_").sum(axis=1)
-        index = (
-            wrong.assign(label_index=wrong.label_index.where(weight >= FOLLOWS))
-            .pivot(index=key, columns="k", values="label_index")
-            .add_prefix("index")
-        )
+        follows = wrong.filter(like="weight_").sum(axis=1) >= FOLLOWS
+        wrong = wrong.assign(label_index=wrong.label_index.where(follows))
+        index = wrong.pivot(index=key, columns="k", values="label_index").add_prefix("index")
         tables.append(error.join(index).reset_index().assign(**cell_of(run)))
     table = pd.concat(tables, ignore_index=True).round(4)
-    return table.assign(examples=table.examples / 1000)[
-        [*CELL, "systems", "examples", *(f"{c}{k}" for c in ("error", "index") for k in (1, 2, 3))]
-    ]
+    columns = [*CELL, *"systems examples error1 error2 error3 index1 index2 index3".split()]
+    return table.assign(examples=table.examples / 1000)[columns]
 
 
 def finals(runs: list[Run]) -> pd.DataFrame:
@@ -96,12 +81,10 @@ def levels(counts=(2, 4, 8), wrong: bool = False) -> pd.DataFrame:
     """Reference lines per N: zero predictor, label-blind average and, if asked, the wrong system's next state."""
     rows = []
     for N in counts:
-        rows += [
-            dict(systems=N, level=1.0, words="zero predictor"),
-            dict(systems=N, level=blind_error(N), words="label-blind average"),
-        ]
+        lines = {"zero predictor": 1.0, "label-blind average": blind_error(N)}
         if wrong:
-            rows.append(dict(systems=N, level=2.0, words="the wrong system's next state"))
+            lines["the wrong system's next state"] = 2.0
+        rows += [dict(systems=N, level=level, words=words) for words, level in lines.items()]
     return pd.DataFrame(rows)
 
 
@@ -119,20 +102,14 @@ def plateaus(runs: list[Run]) -> pd.DataFrame:
             waiting = waiting[waiting.examples >= go_on.by]["mean"]
             fallen = (waiting < waiting.iloc[:1].sum() - FALL).cummax()
             level = waiting[~fallen]
-            rows.append(
-                cell_of(run)
-                | dict(
-                    systems=N,
-                    plateau=level.median() if len(level) >= 3 else math.nan,
-                    blind=blind_error(N),
-                    evaluations=len(level),
-                )
-            )
+            plateau = level.median() if len(level) >= 3 else math.nan
+            found = dict(systems=N, plateau=plateau, blind=blind_error(N), evaluations=len(level))
+            rows.append(cell_of(run) | found)
     return pd.DataFrame(rows)
 
 
 def distance(table: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
-    """`tables.needle_distance` of the given runs with their cells: 1-after for either needle, 2-after for the farthest.
+    """`needle_distance` of the given runs with their cells: 1-after for either needle, 2-after for the farthest.
 
     Columns dimension, labels, setting, seed, systems (2), examples (thousands), curve, mean, score.
     """
@@ -140,13 +117,8 @@ def distance(table: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
     joined = table.merge(cells, on="run")
     joined = joined[(joined.examples > 0) & ((joined.needle == "farthest") | (joined.k == 1))]
     curve = joined.k.astype(str) + "-after, " + joined.needle
-    return (
-        joined.assign(curve=curve, systems=2, examples=joined.examples / 1000)[
-            [*CELL, "systems", "examples", "curve", "mean", "score"]
-        ]
-        .round(4)
-        .reset_index(drop=True)
-    )
+    joined = joined.assign(curve=curve, systems=2, examples=joined.examples / 1000)
+    return joined[[*CELL, "systems", "examples", "curve", "mean", "score"]].round(4).reset_index(drop=True)
 
 
 def overview(runs: list[Run]) -> pd.DataFrame:
@@ -163,18 +135,15 @@ def overview(runs: list[Run]) -> pd.DataFrame:
             "steps": row["steps"],
             "examples (thousands)": row["examples"] / 1000,
             "seconds": row["seconds"],
+            "to both": seconds_until(run, later(each.date for each in dates(run, 2).values())),
         }
-        line["to both"] = seconds_until(
-            run, max((date.date for date in dates(run, 2).values()), key=lambda d: (math.isnan(d), d))
-        )
         for title, key in (("score", "emergence"), ("median < ½", "study_cutoff")):
             for ability in ABILITIES:
                 for N in (2, 4):
                     line[f"{ability}, N={N} ({title})"] = row[key][ability].get(N, math.nan) / 1000
-        for k in (1, 2, 3):
-            line[f"misdirected {k}-after"] = row["misdirected"][2][k]["error"]
-        for k in (1, 2, 3):
-            line[f"label index {k}"] = row["misdirected"][2][k]["label_index"]
+        misdirected = row["misdirected"][2]
+        line |= {f"misdirected {k}-after": misdirected[k]["error"] for k in (1, 2, 3)}
+        line |= {f"label index {k}": misdirected[k]["label_index"] for k in (1, 2, 3)}
         lines.append(line)
     return pd.DataFrame(lines).sort_values(list(CELL)).reset_index(drop=True)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from recall.evaluation import curve, smooth
-from recall.measures import ABILITIES, CELL, cell_of, cells, dates, on_cpu, order_of, seconds_until
+from recall.measures import ABILITIES, CELL, cell_of, cells, dates, later, on_cpu, order_of, seconds_until
 from recall.runs import Run
 from recall.stats import arrivals, interval, median
 
@@ -45,15 +45,8 @@ def gaps(runs: list[Run], systems: int = 2) -> pd.DataFrame:
         line = dict(zip(("n", "labels", "setting"), key)) | {"seeds": len(group)}
         for name in reversed(ABILITIES):
             line |= {f"reached {name}": int(when[name].notna().sum()), f"{name}, median": median(when[name]) / 1000}
-        line["both, seconds"] = median(
-            pd.Series(
-                [
-                    seconds_until(run, max(each, key=lambda d: (math.isnan(d), d)))
-                    for run, each in zip(group, when.to_numpy())
-                    if on_cpu(run)
-                ]
-            )
-        )
+        both = zip(group, when.to_numpy())
+        line["both, seconds"] = median([seconds_until(run, later(each)) for run, each in both if on_cpu(run)])
         orders = [order_of(run, systems) for run in group]
         line |= {order: orders.count(order) for order in ("2-after first", "1-after first", "together")}
         mean, low, high = (math.nan,) * 3 if np.isnan(ratio).any() else np.exp(interval(ratio)).tolist()
@@ -72,14 +65,7 @@ def survival(runs: list[Run], systems: int = 2) -> pd.DataFrame:
         found = [dates(run, systems) for run in group]
         for name in ABILITIES:
             each = [when[name] for when in found]
+            cell = dict(zip(CELL, key), ability=f"{name}-query", seeds=len(group))
             for examples, share in arrivals([date.date for date in each], [date.examples for date in each]):
-                rows.append(
-                    dict(zip(("dimension", "labels", "setting"), key))
-                    | dict(
-                        ability=f"{name}-query",
-                        examples=round(examples / 1000, 1),
-                        share=round(share, 3),
-                        seeds=len(group),
-                    )
-                )
-    return pd.DataFrame(rows)
+                rows.append(cell | dict(examples=round(examples / 1000, 1), share=round(share, 3)))
+    return pd.DataFrame(rows)[[*CELL[:3], "ability", "examples", "share", "seeds"]]
