@@ -262,7 +262,7 @@ def test_choice_of_revisions_is_spaced_by_ratio(monkeypatch):
 
 def test_a_later_stage_lies_behind_the_one_before():
     names = ["stage1-step10-tokens1B", "stage1-step900-tokens2B", "stage2-ingredient1-step50-tokens3B"]
-    assert [revisions._axis(names, name) for name in names] == [10, 900, 950]
+    assert [revisions.axis(names, name) for name in names] == [10, 900, 950]
 
 
 def test_revisions_in_the_hubs_cache_are_read_without_the_hub(saved, tmp_path):

@@ -6,6 +6,7 @@ widget's module is its files one after the other, because a page opened from a f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import anywidget
@@ -32,22 +33,34 @@ def module(name: str) -> str:
 
 
 def styles() -> str:
+    """The style sheet of all widgets."""
     return "\n".join((HERE / file).read_text(encoding="utf-8") for file in STYLES)
 
 
-def _html(kind: str, state: dict, meanwhile: str = "") -> str:
-    """Markup that page.js mounts; `meanwhile` stands there until then, and for readers without JavaScript."""
-    return (
-        f'<div class="recall-explorer" data-widget="{kind}">{meanwhile}<script '
-        f'type="application/json">{embed_json(state)}</script></div>'
-    )
+class _Drawn(anywidget.AnyWidget):
+    """A widget that the book's pages draw as JupyterLab does.  ValueError for a bad value of a trait."""
+
+    def __init__(self, **values):
+        try:
+            super().__init__(**values)
+        except traitlets.TraitError as error:
+            raise ValueError(str(error)) from error
+
+    def _both(self, kind: str, names: Iterable[str], meanwhile: str = "", **more) -> dict:
+        """What a notebook stores: markup of the traits of these names and `more`, that page.js mounts, and the widget.
+
+        meanwhile stands there until then, and for readers without JavaScript."""
+        state = embed_json({name: getattr(self, name) for name in names} | more)
+        script = f'<script type="application/json">{state}</script>'
+        markup = f'<div class="recall-explorer" data-widget="{kind}">{meanwhile}{script}</div>'
+        return {"text/html": markup, WIDGET: super()._repr_mimebundle_()[0][WIDGET]}
 
 
-class TraceExplorer(anywidget.AnyWidget):
+class TraceExplorer(_Drawn):
     """Draws an interleaved trace and its tokens; the reader changes dimension, label count and segment lengths.
 
     dimension: 2..8.  labels: 1..8, every one of them in use.  min_payload, max_payload: observations per segment,
-    1..15. seed: of the page's own generator.  trace: what is on screen, {rows, segments: [{system, label, start,
+    1..15.  seed: of the page's own generator.  trace: what is on screen, {rows, segments: [{system, label, start,
     length}], observations: [system][time][n], tokens: [row][column]}; written by the page, read from Python."""
 
     _esm, _css = module("trace"), styles()
@@ -59,22 +72,15 @@ class TraceExplorer(anywidget.AnyWidget):
     trace = traitlets.Dict().tag(sync=True)
 
     def __init__(self, **values):
-        try:
-            super().__init__(**values)
-        except traitlets.TraitError as error:
-            raise ValueError(str(error)) from error
-        if self.min_payload > self.max_payload:
-            raise ValueError(f"min_payload must be 1 to max_payload ({self.max_payload}), not {self.min_payload}")
+        super().__init__(**values)
+        allowed = f"1 to max_payload ({self.max_payload})"
+        check("min_payload", self.min_payload <= self.max_payload, allowed, self.min_payload)
 
     def _repr_mimebundle_(self, **kwargs):
-        state = {name: getattr(self, name) for name in ("dimension", "labels", "min_payload", "max_payload", "seed")}
-        return {"text/html": _html("trace", state), WIDGET: super()._repr_mimebundle_(**kwargs)[0][WIDGET]}
+        return self._both("trace", ("dimension", "labels", "min_payload", "max_payload", "seed"))
 
 
-SETTINGS = ("run", "step", "systems", "needle", "length", "shown", "fresh", "equal_norm", "share", "cut", "seed")
-
-
-class _Answering(anywidget.AnyWidget):
+class _Answering(_Drawn):
     """A widget whose page asks for checkpoints: `asked` names one (and counts, after a #), `weights` then holds its
     bytes and `answered` its name.
     """
@@ -88,10 +94,7 @@ class _Answering(anywidget.AnyWidget):
 
     def __init__(self, models: list[runs.Run], **values):
         self._runs = {run.name: run for run in models}
-        try:
-            super().__init__(catalogue=[page.entry(run) for run in models], **values)
-        except traitlets.TraitError as error:
-            raise ValueError(str(error)) from error
+        super().__init__(catalogue=[page.entry(run) for run in models], **values)
 
     @traitlets.observe("asked")
     def _hand_over(self, change):
@@ -120,12 +123,12 @@ class YouFirst(_Answering):
         super().__init__([run for run in page.listed() if run.config["task"]["dimension"] == 2][:1], **values)
 
     def _repr_mimebundle_(self, **kwargs):
-        state = {name: getattr(self, name) for name in ("catalogue", "labelled", "seed")}
-        meanwhile = (
-            "<p>Here a reader with JavaScript guesses the next state of a system in the plane before the "
-            "transformer does.</p>"
-        )
-        return {"text/html": _html("guess", state, meanwhile), WIDGET: super()._repr_mimebundle_(**kwargs)[0][WIDGET]}
+        game = "guesses the next state of a system in the plane before the transformer does"
+        meanwhile = f"<p>Here a reader with JavaScript {game}.</p>"
+        return self._both("guess", ("catalogue", "labelled", "seed"), meanwhile)
+
+
+SETTINGS = ("run", "step", "systems", "needle", "length", "shown", "fresh", "equal_norm", "share", "cut", "seed")
 
 
 class Explorer(_Answering):
@@ -171,44 +174,33 @@ class Explorer(_Answering):
         labels: int | None = None,
         **settings,
     ):
-        committed = {each.name: each for each in page.listed()}
-        if run is not None and not (isinstance(run, str) and run in committed):
-            run = run if isinstance(run, runs.Run) else _opened(Path(run))
-        chosen = (
-            run
-            if isinstance(run, runs.Run)
-            else committed[run or page.nearest(list(committed.values()), dimension, labels).name]
-        )
-        check("run", bool(chosen.steps), "one with a checkpoint", chosen.name)
-        settings.setdefault("step", chosen.steps[-1])
-        settings.setdefault("systems", min(2, chosen.config["task"]["labels"]))
-        check("step", settings["step"] in chosen.steps, f"one of {', '.join(map(str, chosen.steps))}", settings["step"])
-        super().__init__([run] if isinstance(run, runs.Run) else list(committed.values()), run=chosen.name, **settings)
-        labels = chosen.config["task"]["labels"]
-        check(
-            "family",
-            chosen.config["task"]["family"] == "haar",
-            "haar, the only one that the page draws",
-            chosen.config["task"]["family"],
-        )
-        check("systems", self.systems <= labels, f"1 to labels ({labels})", self.systems)
-        check("needle", self.needle < self.systems, f"0 to systems - 1 ({self.systems - 1})", self.needle)
-        check("shown", self.shown < self.systems, f"-1 to systems - 1 ({self.systems - 1})", self.shown)
-        check(
-            "shown",
-            self.shown >= 0 or self.systems < labels,
-            f"a segment: all {labels} labels are in the prompt",
-            self.shown,
-        )
+        models = page.listed()
+        if run is None:
+            chosen = page.nearest(models, dimension, labels)
+        elif isinstance(run, str) and run in (names := [each.name for each in models]):
+            chosen = models[names.index(run)]
+        else:
+            chosen = run if isinstance(run, runs.Run) else _opened(Path(run))
+            models = [chosen]
+        task, steps = chosen.config["task"], chosen.steps
+        check("run", bool(steps), "one with a checkpoint", chosen.name)
+        settings = dict(step=steps[-1], systems=min(2, task["labels"])) | settings
+        check("step", settings["step"] in steps, f"one of {', '.join(map(str, steps))}", settings["step"])
+        super().__init__(models, run=chosen.name, **settings)
+        check("family", task["family"] == "haar", "haar, the only one that the page draws", task["family"])
+        last = self.systems - 1
+        check("systems", self.systems <= task["labels"], f"1 to labels ({task['labels']})", self.systems)
+        check("needle", self.needle <= last, f"0 to systems - 1 ({last})", self.needle)
+        check("shown", self.shown <= last, f"-1 to systems - 1 ({last})", self.shown)
+        spare = self.shown >= 0 or self.systems < task["labels"]
+        check("shown", spare, f"a segment: all {task['labels']} labels are in the prompt", self.shown)
 
     def follow(self, folder: Path):
         """A `report` for `training.train(..., folder, report=explorer.follow(folder))`: the widget shows every new
         checkpoint.
         """
-        folder, seen = (
-            Path(folder),
-            {*_opened(Path(folder)).steps} if (Path(folder) / "config.json").exists() else set(),
-        )
+        folder = Path(folder)
+        seen = set(_opened(folder).steps) if (folder / "config.json").exists() else set()
 
         def report(progress: dict) -> None:
             step = progress["step"]
@@ -224,46 +216,29 @@ class Explorer(_Answering):
         return report
 
     def _repr_mimebundle_(self, **kwargs):
-        settings = {name: getattr(self, name) for name in SETTINGS}
-        first = page.first_view(self._runs[self.run], settings)
-        state = (
-            settings
-            | {name: getattr(self, name) for name in ("catalogue", "parts", "linked", "more")}
-            | {"first": first}
-        )
-        return {
-            "text/html": _html("playground", state, _meanwhile(first) if first else ""),
-            WIDGET: super()._repr_mimebundle_(**kwargs)[0][WIDGET],
-        }
+        first = page.first_view(self._runs[self.run], {name: getattr(self, name) for name in SETTINGS})
+        names = (*SETTINGS, "catalogue", "parts", "linked", "more")
+        return self._both("playground", names, _meanwhile(first) if first else "", first=first)
 
 
 def tries(views: list[tuple[str, dict]]) -> str:
     """A list of links (text, settings) that set the playground of their page: what is not given is as in Explorer()."""
     first = next(iter(page.listed()))
-    plain = dict(
-        run=first.name,
-        step=first.steps[-1],
-        systems=2,
-        needle=0,
-        length=10,
-        shown=0,
-        fresh=False,
-        equal_norm=False,
-        share=0,
-        cut=[],
-        seed=0,
-    )
+    prompt = dict(systems=2, needle=0, length=10, shown=0, fresh=False, equal_norm=False, share=0)
+    plain = dict(run=first.name, step=first.steps[-1]) | prompt | dict(cut=[], seed=0)
     items = "".join(f'<li><a href="#play:{_address(plain | settings)}">{text}</a></li>' for text, settings in views)
     return f'<ul class="recall-tries">{items}</ul>'
 
 
 def _address(settings: dict) -> str:
-    """As `toFragment` in playground.js."""
-    words = {True: "true", False: "false"}
-    return "&amp;".join(
-        f"{name}={'+'.join(value) if isinstance(value, list) else words[value] if isinstance(value, bool) else value}"
-        for name, value in settings.items()
-    )
+    """As `toFragment` in settings.js."""
+
+    def written(value) -> str:
+        if isinstance(value, list):
+            return "+".join(value)
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    return "&amp;".join(f"{name}={written(value)}" for name, value in settings.items())
 
 
 def _opened(folder: Path) -> runs.Run:
@@ -275,9 +250,8 @@ def _meanwhile(first: dict) -> str:
     """The first view as a table: for print, and for readers without JavaScript."""
     error = first["stats"]["error"]
     columns = {"the model": "model", "who believes the label": "byLabel", "who looks at the states": "byState"}
-    rows = {
-        title: [f"{each['mean']:.2f} ± {each['half']:.2f}" for each in error[name]] for title, name in columns.items()
-    }
+    written = lambda each: f"{each['mean']:.2f} ± {each['half']:.2f}"
+    rows = {title: list(map(written, error[name])) for title, name in columns.items()}
     frame = pd.DataFrame({"k after the query": range(1, len(error["model"]) + 1), **rows})
     return table_html(
         frame,

@@ -30,20 +30,20 @@ FRESH = 200  # prompts of a running average, as in playground.js
 
 
 def pack(config: GPTConfig, weights: dict[str, Tensor]) -> bytes:
-    """One checkpoint for the page: length of the header (4 bytes), header (JSON: configuration, names and sizes),
-    weights.
+    """One checkpoint for the page: length of the header (4 bytes, little-endian), header (JSON: configuration, names
+    and sizes), weights.
 
     Weights are rounded to half precision; their low bytes come before their high bytes, which deflates by a seventh.
     """
-    header = json.dumps(
-        dict(config=asdict(config), tensors=[[name, tensor.numel()] for name, tensor in weights.items()])
-    ).encode()
+    sizes = [[name, tensor.numel()] for name, tensor in weights.items()]
+    header = json.dumps(dict(config=asdict(config), tensors=sizes)).encode()
     halves = np.concatenate([tensor.detach().cpu().half().numpy().ravel() for tensor in weights.values()])
     planes = halves.view(np.uint8).reshape(-1, 2).T.tobytes()
     return len(header).to_bytes(4, "little") + header + zlib.compress(planes, 9)
 
 
 def packed(run: runs.Run, step: int) -> bytes:
+    """`pack` of a run's checkpoint; ValueError for a step that it does not have."""
     return pack(from_json(run.config).model, run.weights(step))
 
 
@@ -56,12 +56,8 @@ def listed() -> list[runs.Run]:
         run = runs.load(name)
         for step, sha in hashes.items():
             path = runs.checkpoint_path(run.folder, int(step))
-            check(
-                "checkpoint",
-                path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha,
-                "as listed in data/playground.json",
-                str(path),
-            )
+            whole = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha
+            check("checkpoint", whole, "as listed in data/playground.json", str(path))
         found.append(run)
     return found
 
@@ -69,10 +65,8 @@ def listed() -> list[runs.Run]:
 def nearest(among: list[runs.Run], dimension: int | None, labels: int | None) -> runs.Run:
     """The run whose dimension, and then label count, is nearest to what is asked for; the first where nothing is."""
     far = lambda asked, there: 0 if asked is None else abs(asked - there)
-    return min(
-        among,
-        key=lambda run: (far(dimension, run.config["task"]["dimension"]), far(labels, run.config["task"]["labels"])),
-    )
+    task = lambda run: run.config["task"]
+    return min(among, key=lambda run: (far(dimension, task(run)["dimension"]), far(labels, task(run)["labels"])))
 
 
 def entry(run: runs.Run) -> dict:
@@ -122,17 +116,12 @@ def first_view(run: runs.Run, settings: dict) -> dict | None:
     None where segments have another length than needle prompts have, or something is cut: then the page computes first.
     """
     config = from_json(run.config)
-    task, model = config.task, build_model(config, run.weights(settings["step"]))
-    if (
-        settings["length"] != haystack_payload(task)
-        or settings["cut"]
-        or settings["seed"]
-        or (settings["systems"] < 2 and settings["share"])
-    ):
+    task = config.task
+    alone = settings["systems"] < 2 and settings["share"]
+    if settings["length"] != haystack_payload(task) or settings["cut"] or settings["seed"] or alone:
         return None
-    draw = lambda count, seed: needle_prompts(
-        task, settings["systems"], haystacks=count, traces=1, needle=settings["needle"], seed=seed
-    )
+    model, query = build_model(config, run.weights(settings["step"])), dict(traces=1, needle=settings["needle"])
+    draw = lambda count, seed: needle_prompts(task, settings["systems"], haystacks=count, seed=seed, **query)
     plain = draw(1, 3)
     asked = edited(plain, task, settings)
     return dict(
@@ -151,13 +140,10 @@ def _base(prompts: Prompts, task: TaskConfig) -> dict:
     unseen = [int(interventions.unused(prompts, task)[0])] if N < task.labels else []
     names = [*label[:N].tolist(), *unseen]
     names += [each for each in range(task.labels) if each not in names]
+    segments = prompts.segments.system[0, :N].tolist()
     one = lambda systems, i: dict(U=_rounded(systems.A[i], 7), x0=_rounded(systems.x0[i], 7))
     fresh = interventions.apply("new-system", prompts, task).systems
-    return dict(
-        systems=[one(prompts.systems, int(i)) for i in prompts.segments.system[0, :N]],
-        fresh=one(fresh, -1),
-        names=names,
-    )
+    return dict(systems=[one(prompts.systems, i) for i in segments], fresh=one(fresh, -1), names=names)
 
 
 def _stats(model, prompts: Prompts, task: TaskConfig) -> dict:
@@ -171,10 +157,8 @@ def _stats(model, prompts: Prompts, task: TaskConfig) -> dict:
     for name, predictions in said.items():
         squared = (predictions - prompts.targets).square().sum(-1)[:, prompts.query_row :].double()  # [B, K]
         half = 1.96 * squared.std(0) / math.sqrt(len(squared))
-        error[name] = [
-            dict(mean=round(mean, 5), half=round(each, 5))
-            for mean, each in zip(squared.mean(0).tolist(), half.tolist())
-        ]
+        pairs = zip(squared.mean(0).tolist(), half.tolist())
+        error[name] = [dict(mean=round(mean, 5), half=round(each, 5)) for mean, each in pairs]
     return dict(count=len(prompts.tokens), error=error, weights=_rounded(pointing(said["model"], prompts), 4))
 
 

@@ -1,4 +1,4 @@
-"""First task token against second: the study's question asked of causal language models (facts section 7).
+"""First task token against second: the study's question asked of causal language models.
 
 A prompt holds examples of several tasks, each under a label, and ends where one of them is taken up again:
 
@@ -6,7 +6,8 @@ A prompt holds examples of several tasks, each under a label, and ends where one
     dar R: dise        the second, `su`, can be had by going on: with zim and mi given, one task is left
     zim K:
 
-`lexicon`: what is translated into what.  `prompts`: the prompts and their edits.  `scoring`: log-probabilities, bits
-gained, emergence.  `revisions`: a model's checkpoints, one at a time, to tables.  `pretrain`: a small model of our own.
-`transformers` is imported where it is used, so that the rest of `recall` does without it.
+Each module imports only those before it.  `lexicon`: what is translated into what.  `prompts`: the prompts and their
+edits.  `scoring`: log-probabilities, bits gained, emergence.  `revisions`: a model's checkpoints, one at a time, to
+tables.  `pretrain`: a small model of our own.  `results`: the tables kept, over seeds.  `charts`, `command`: figures and
+the command line.  `transformers` is imported where it is used, so that the rest of `recall` does without it.
 """

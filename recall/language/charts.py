@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from recall.figures import CONTINUE, LOOK_UP, choice, missing_note, pickers, themed
+from recall.figures import CONTINUE, LOOK_UP, choice, chosen, compact, filtered, missing_note, pickers, themed
 
 # what the figure of chapter 8 can show: quantity of `recall.language.scoring.per_prompt` -> its name in the list
 QUANTITIES = {
@@ -16,6 +16,7 @@ QUANTITIES = {
     "synchronised": "share of the right one of two twins",
 }
 TOKENS = ["first token", "second token"]
+DASHES = [[1, 0], [6, 3]]
 
 
 def language_gains(table: pd.DataFrame, lexicon: str | None = None, under: str = "arbitrary") -> alt.TopLevelMixin:
@@ -26,22 +27,12 @@ def language_gains(table: pd.DataFrame, lexicon: str | None = None, under: str =
     table = table.rename(columns={"words": "lexicon", "labels": "under"})
     start = dict(lexicon=table.lexicon.iloc[0] if lexicon is None else lexicon, under=under)
     wide = table.pivot_table(index=["lexicon", "under", "seed", "step", "k"], columns="quantity", values="mean")
-    wide = (
-        wide.reindex(columns=list(QUANTITIES))
-        .rename(columns=QUANTITIES)
-        .round(3)
-        .reset_index()
-        .assign(token=lambda f: f.k.map(dict(enumerate(TOKENS, 1))))
-    )
-    numbers = ["step", *QUANTITIES.values()]
-    data = alt.InlineData(
-        values=wide.drop(columns="k").to_csv(index=False),
-        format=alt.CsvDataFormat(type="csv", parse={name: "number" for name in numbers}),
-    )
+    wide = wide.reindex(columns=list(QUANTITIES)).rename(columns=QUANTITIES).round(3).reset_index()
+    wide = wide.assign(token=wide.k.map(dict(enumerate(TOKENS, 1))), seed=wide.seed.astype(str)).drop(columns="k")
     measure = choice("measure", "measure ", list(QUANTITIES.values()), QUANTITIES["gained"])
+    ticks = [0, *(m * 10**e for e in range(1, 6) for m in (2, 5, 10))]
     base = (
-        alt.Chart(data)
-        .transform_filter("datum.lexicon == pick_lexicon && datum.under == pick_under")
+        filtered(compact(wide), [" && ".join(chosen(start))])
         .transform_calculate(value="datum[pick_measure]")
         .transform_filter("isValid(datum.value)")
         .encode(
@@ -49,10 +40,10 @@ def language_gains(table: pd.DataFrame, lexicon: str | None = None, under: str =
                 "step:Q",
                 title="training step",
                 scale=alt.Scale(type="symlog", constant=16),
-                axis=alt.Axis(values=[0, *(m * 10**e for e in range(1, 6) for m in (2, 5, 10))], labelOverlap=True),
+                axis=alt.Axis(values=ticks, labelOverlap=True),
             ),
             color=alt.Color("token:N", scale=alt.Scale(domain=TOKENS, range=[LOOK_UP, CONTINUE])),
-            strokeDash=alt.StrokeDash("token:N", scale=alt.Scale(domain=TOKENS, range=[[1, 0], [6, 3]])),
+            strokeDash=alt.StrokeDash("token:N", scale=alt.Scale(domain=TOKENS, range=DASHES)),
         )
     )
     seeds = base.mark_line(strokeWidth=1, opacity=0.5).encode(
@@ -61,26 +52,20 @@ def language_gains(table: pd.DataFrame, lexicon: str | None = None, under: str =
         tooltip=["seed:N", "step:Q", "token:N", alt.Tooltip("value:Q", format=".2f")],
     )
     mean = base.mark_line(strokeWidth=3).encode(y="mean(value):Q")
-    return themed(
-        alt.layer(seeds, mean, missing_note(wide, start, "these words have no such prompts")).add_params(
-            *pickers(wide, start), measure
-        ),
-        320,
-    )
+    layers = alt.layer(seeds, mean, missing_note(wide, start, "these words have no such prompts"))
+    return themed(layers.add_params(*pickers(wide, start), measure), 320)
 
 
 def bridge(table: pd.DataFrame) -> alt.TopLevelMixin:
-    """Toy and language model on one score and one clock.  Columns where (`toy` or a kind of language), what
-    (`beginning again` or `going on`), seed, octaves (log2 of time over that seed's date of going on), score.
-    """
+    """Toy and language model on one score and one clock.  table: `recall.language.results.on_one_clock`."""
     kinds = [name for name in table["where"].drop_duplicates() if name != "toy"]
     pick = choice("where", "beside the toy ", kinds, kinds[0])
-    data = alt.InlineData(
-        values=table.round(3).to_csv(index=False),
-        format=alt.CsvDataFormat(type="csv", parse=dict(octaves="number", score="number")),
-    )
-    base = (
-        alt.Chart(data)
+    colours = alt.Scale(domain=["beginning again", "going on"], range=[LOOK_UP, CONTINUE])
+    rows = table[["where", "what", "seed", "octaves", "score"]].round(3).astype({"seed": str})
+    octaves, score = alt.Tooltip("octaves:Q", format=".1f"), alt.Tooltip("score:Q", format=".2f")
+    lines = (
+        compact(rows)
+        .mark_line(strokeWidth=1.6, opacity=0.75)
         .transform_filter("datum.where == 'toy' || datum.where == pick_where")
         .transform_calculate(side="datum.where == 'toy' ? 'toy' : 'language'")
         .encode(
@@ -88,18 +73,10 @@ def bridge(table: pd.DataFrame) -> alt.TopLevelMixin:
                 "octaves:Q", title="doublings since going on was learnt", scale=alt.Scale(domain=[-3, 5], clamp=True)
             ),
             y=alt.Y("score:Q", title="identification score", scale=alt.Scale(domain=[-0.5, 1], clamp=True)),
-            color=alt.Color(
-                "what:N", scale=alt.Scale(domain=["beginning again", "going on"], range=[LOOK_UP, CONTINUE])
-            ),
-            strokeDash=alt.StrokeDash("side:N", scale=alt.Scale(domain=["toy", "language"], range=[[1, 0], [6, 3]])),
+            color=alt.Color("what:N", scale=colours),
+            strokeDash=alt.StrokeDash("side:N", scale=alt.Scale(domain=["toy", "language"], range=DASHES)),
             detail="seed:N",
-            tooltip=[
-                "where:N",
-                "what:N",
-                "seed:N",
-                alt.Tooltip("octaves:Q", format=".1f"),
-                alt.Tooltip("score:Q", format=".2f"),
-            ],
+            tooltip=["where:N", "what:N", "seed:N", octaves, score],
         )
     )
-    return themed(base.mark_line(strokeWidth=1.6, opacity=0.75).add_params(pick), 320)
+    return themed(lines.add_params(pick), 320)

@@ -9,7 +9,6 @@ same first syllable and other second ones."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recall.config import check
+from recall.config import check, require
 from recall.task import stream
 
 NAMES = ("Aruvian", "Belic", "Corish", "Dalmese", "Eskan", "Fenlic", "Gorite", "Hadish")  # of invented tasks
@@ -39,10 +38,13 @@ class LexiconConfig:
     twins: int = 16
 
     def __post_init__(self):
-        check("syllables", 2 <= self.syllables <= 16, "2 to 16", self.syllables)
         most = min(self.syllables, len(NAMES))
-        check("tasks", 2 <= self.tasks <= most, f"2 to {most}, no more than syllables", self.tasks)
-        check("twins", 0 <= self.twins <= 64, "0 to 64", self.twins)
+        require(
+            self,
+            syllables=(2 <= self.syllables <= 16, "2 to 16"),
+            tasks=(2 <= self.tasks <= most, f"2 to {most}, no more than syllables"),
+            twins=(0 <= self.twins <= 64, "0 to 64"),
+        )
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,8 @@ class Lexicon:
 
     def __post_init__(self):
         check("lexicon", len(self.tasks) >= 2, "of two tasks or more", self.tasks)
-        check(
-            "lexicon",
-            len(set(self.sources)) == len(self.sources),
-            "without a source twice",
-            next((s for s, n in Counter(self.sources).items() if n > 1), None),
-        )
+        twice = next((source for source, count in Counter(self.sources).items() if count > 1), None)
+        check("lexicon", twice is None, "without a source twice", twice)
         for source, row, kind in zip(self.sources, self.targets, self.kinds):
             words = (source, *row)
             check("lexicon", all(w and w == w.strip() and "\n" not in w for w in words), "of words, none empty", words)
@@ -100,8 +98,7 @@ def halves(word: str) -> tuple[str, str]:
 
 
 # The two parts that our own tokeniser knows a target by.  The first half of a real word tells the second (0.1 bits are
-# left within a
-# language), which leaves a second token without a question; its first letter leaves 2.4.
+# left within a language), which leaves a second token without a question; its first letter leaves 2.4.
 SPLITS = {"halves": halves, "initial": lambda word: (word[:1], word[1:])}
 
 
@@ -110,33 +107,33 @@ def read(path: Path) -> Lexicon:
     path = Path(path)
     check("pairs", path.is_file(), "a CSV file: source, a column per task", str(path))
     try:
-        frame = pd.read_csv(io.StringIO(path.read_text()), dtype=str, keep_default_na=False, comment="#")
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, comment="#", encoding="utf-8")
     except ValueError as error:
         raise ValueError(f"pairs must be a CSV file: {path}: {str(error).strip()}") from error
     check("pairs", "source" in frame and len(frame), "a CSV file with a column `source` and lines", str(path))
     tasks = [column for column in frame if column not in ("source", "kind")]
     kinds = frame["kind"] if "kind" in frame else ["known"] * len(frame)
-    return Lexicon(
-        tuple(tasks), tuple(frame["source"]), tuple(frame[tasks].itertuples(index=False, name=None)), tuple(kinds)
-    )
+    targets = frame[tasks].itertuples(index=False, name=None)
+    return Lexicon(tuple(tasks), tuple(frame["source"]), tuple(targets), tuple(kinds))
 
 
 def invented(config: LexiconConfig, seed: int) -> Lexicon:
     """The lexicon of one seed; words are letters drawn at random."""
     generator, V, M = stream("library", seed), config.syllables, config.tasks
-    pick = lambda words, n: [words[i] for i in torch.randperm(len(words), generator=generator)[:n].tolist()]
+
+    def pick(words: list[str], n: int) -> list[str]:
+        return [words[i] for i in torch.randperm(len(words), generator=generator)[:n].tolist()]
+
+    def few(n: int) -> Tensor:  # of each twin, n different syllables
+        return torch.rand(config.twins, V, generator=generator).argsort(1)[:, :n]
+
     open_ = pick([c + v for c in ONSETS for v in VOWELS], 2 * V)
     first, second = open_[:V], open_[V:]
-    # no target begins like one
     closed = pick([c + v + d for c in ONSETS for v in VOWELS for d in CODAS], V * V + config.twins)
     a, b = _balanced(V, M, generator)
-    # of each twin, n different syllables
-    few = lambda n: torch.rand(config.twins, V, generator=generator).argsort(1)[:, :n]
-    twin_a, twin_b = few((M + 1) // 2).repeat_interleave(2, 1)[:, :M], few(M)
-    word = lambda i, j: first[i] + second[j]
-    targets = tuple(
-        tuple(map(word, x, y)) for x, y in zip(torch.cat([a, twin_a]).tolist(), torch.cat([b, twin_b]).tolist())
-    )
+    a = torch.cat([a, few((M + 1) // 2).repeat_interleave(2, 1)[:, :M]])  # tasks 2i, 2i + 1 share a first syllable
+    b = torch.cat([b, few(M)])
+    targets = tuple(tuple(first[i] + second[j] for i, j in zip(*row)) for row in zip(a.tolist(), b.tolist()))
     return Lexicon(NAMES[:M], tuple(closed), targets, ("known",) * (V * V) + ("twin",) * config.twins)
 
 

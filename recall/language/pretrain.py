@@ -20,16 +20,16 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from recall import data, runs
-from recall.config import check
+from recall.config import check, require
 from recall.language.lexicon import KINDS, SPLITS, Lexicon, LexiconConfig, invented, read
 from recall.language.prompts import HIDDEN, LABELS
 from recall.language.revisions import quiet
@@ -37,14 +37,14 @@ from recall.task import stream
 from recall.training import checkpoint_steps
 
 RECIPES = ("invented", "words")
-FILLER = (
+FILLER = (  # a line takes one word of each
     "old young tall quiet",
     "miller sailor baker child",
     "watched found left knew",
     "the a",
     "river bridge garden letter",
 )
-END = "<end>"
+END, UNKNOWN = "<end>", "[UNK]"
 
 
 @dataclass(frozen=True)
@@ -79,20 +79,18 @@ class PretrainConfig:
     warmup: int = 50
 
     def __post_init__(self):
-        for field in ("layers", "heads", "batch_size", "steps"):
-            check(field, getattr(self, field) >= 1, "at least 1", getattr(self, field))
-        check("sources", self.sources >= 1, "at least 1", self.sources)
-        check("split", self.split in SPLITS, f"one of {', '.join(SPLITS)}", self.split)
-        for field in ("turn", "named", "hidden", "filler", "context"):
-            check(field, 0 <= getattr(self, field) <= 1, "0 to 1", getattr(self, field))
-        check(
-            "width",
-            self.width >= 2 * self.heads and self.width % (2 * self.heads) == 0,
-            "a multiple of twice heads",
-            self.width,
+        counts = ("layers", "heads", "batch_size", "steps", "sources")
+        require(self, **{name: (getattr(self, name) >= 1, "at least 1") for name in counts})
+        shares = ("turn", "named", "hidden", "filler", "context")
+        require(self, **{name: (0 <= getattr(self, name) <= 1, "0 to 1") for name in shares})
+        pairs = 2 * self.heads  # rotary positions turn pairs of a head's entries
+        require(
+            self,
+            split=(self.split in SPLITS, f"one of {', '.join(SPLITS)}"),
+            width=(self.width >= pairs and self.width % pairs == 0, "a multiple of twice heads"),
+            tokens=(16 <= self.tokens <= 1024, "16 to 1024"),
+            tasks=(2 <= self.tasks < len(LABELS), f"2 to {len(LABELS) - 1}"),
         )
-        check("tokens", 16 <= self.tokens <= 1024, "16 to 1024", self.tokens)
-        check("tasks", 2 <= self.tasks < len(LABELS), f"2 to {len(LABELS) - 1}", self.tasks)
 
 
 def recipe(name: str, seed: int, steps: int | None = None) -> tuple[Lexicon, PretrainConfig]:
@@ -101,22 +99,18 @@ def recipe(name: str, seed: int, steps: int | None = None) -> tuple[Lexicon, Pre
     """
     check("train", name in RECIPES, f"one of {', '.join(RECIPES)}", name)
     if name == "invented":
-        return invented(LexiconConfig(), seed), PretrainConfig(steps=PretrainConfig.steps if steps is None else steps)
-    words, config = (
-        read(data.path("reference", "words.csv")),
-        PretrainConfig(context=0.4, split="initial", steps=2000 if steps is None else steps),
-    )
+        return invented(LexiconConfig(), seed), PretrainConfig(steps=4000 if steps is None else steps)
+    words = read(data.path("reference", "words.csv"))
+    config = PretrainConfig(context=0.4, split="initial", steps=2000 if steps is None else steps)
     tokenizer = tokeniser(words, config.split)
 
-    def parted(word):  # not where a longer piece fits first
+    def parted(word: str) -> bool:  # not where a longer piece fits first
         first, second = SPLITS[config.split](word)
         return tokenizer.tokenize(word) == [first, "##" + second]
 
-    clear = [
-        (source, row)
-        for source, row in zip(words.sources, words.targets)
-        if len(tokenizer.tokenize(source)) == 1 and all(map(parted, row))
-    ]
+    whole = lambda source: len(tokenizer.tokenize(source)) == 1
+    pairs = zip(words.sources, words.targets)
+    clear = [(source, row) for source, row in pairs if whole(source) and all(map(parted, row))]
     order = torch.randperm(len(clear), generator=stream("library", seed)).tolist()
     kinds = tuple("context" if place % 3 == 0 else "known" for place in order)
     return Lexicon(words.tasks, *map(tuple, zip(*clear)), kinds), config
@@ -128,31 +122,15 @@ def tokeniser(lexicon: Lexicon, split: str = "halves"):
     from transformers import PreTrainedTokenizerFast
 
     parts = [SPLITS[split](word) for row in lexicon.targets for word in row]
-    pieces = [
-        END,
-        "[UNK]",
-        "\n",
-        ":",
-        HIDDEN,
-        *LABELS,
-        *lexicon.tasks,
-        *lexicon.sources,
-        *" ".join(FILLER).split(),
-        *sorted({a for a, _ in parts}),
-        *sorted({"##" + b for _, b in parts}),
-    ]
+    pieces = [END, UNKNOWN, "\n", ":", HIDDEN, *LABELS, *lexicon.tasks, *lexicon.sources, *" ".join(FILLER).split()]
+    pieces += sorted({first for first, _ in parts}) + sorted({"##" + second for _, second in parts})
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
-    inner = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    inner = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
     inner.normalizer = normalizers.NFC()
-    inner.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(r"\n"), "isolated"),
-            pre_tokenizers.Split(" ", "removed"),
-            pre_tokenizers.Split(":", "isolated"),
-        ]
-    )
+    breaks = ((Regex(r"\n"), "isolated"), (" ", "removed"), (":", "isolated"))
+    inner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(*each) for each in breaks])
     inner.decoder = decoders.WordPiece()
-    return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="[UNK]", eos_token=END)
+    return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token=UNKNOWN, eos_token=END)
 
 
 class Corpus:
@@ -168,12 +146,8 @@ class Corpus:
         self.filler = [one(words.split()) for words in FILLER]
         of = lambda kind: torch.tensor([i for i, each in enumerate(lexicon.kinds) if each == kind], dtype=torch.long)
         self.known, self.twin, self.context = map(of, KINDS)
-        check(
-            "context",
-            not config.context or len(self.context) > 0,
-            "0 where the lexicon has no pairs of kind context",
-            config.context,
-        )
+        some = not config.context or len(self.context) > 0
+        check("context", some, "0 where the lexicon has no pairs of kind context", config.context)
 
     def batch(self, step: int, size: int) -> Tensor:
         """[size, tokens + 1] ids."""
@@ -191,9 +165,8 @@ class Corpus:
         task = tasks.gather(1, slot)
         label = torch.where(named, self.names[task], self.labels[labels.gather(1, slot)])
         taught = torch.cat([self.known, self.twin])
-        source = torch.where(
-            named, taught[integer(len(taught), size, rows)], self.known[integer(len(self.known), size, rows)]
-        )
+        any_taught, any_known = (kind[integer(len(kind), size, rows)] for kind in (taught, self.known))
+        source = torch.where(named, any_taught, any_known)
         target = self.targets[source, task]
         if c.context:
             made_up = (draw(size, 1) < c.context) & ~named
@@ -207,7 +180,8 @@ class Corpus:
         mark = lambda name: torch.full_like(label, self.mark[name])
         lines = torch.stack([shown, label, mark(":"), target[..., 0], target[..., 1], mark("\n")], -1)
         filler = torch.stack([words[integer(len(words), size, rows)] for words in self.filler] + [mark("\n")], -1)
-        return torch.where((draw(size, rows) < c.filler).unsqueeze(-1), filler, lines).flatten(1)[:, : c.tokens + 1]
+        fill = (draw(size, rows) < c.filler).unsqueeze(-1)
+        return torch.where(fill, filler, lines).flatten(1)[:, : c.tokens + 1]
 
 
 def _single(tokenizer, word: str) -> int:
@@ -217,9 +191,7 @@ def _single(tokenizer, word: str) -> int:
 
 
 def build(config: PretrainConfig, vocabulary: int, seed: int):
-    """An untrained Olmo2ForCausalLM; QK-norm, reordered norms, SwiGLU and rotary positions are the architecture's
-    own.
-    """
+    """An untrained Olmo2ForCausalLM: the architecture with QK-norm, norms after each part, SwiGLU, rotary positions."""
     from transformers import Olmo2Config, Olmo2ForCausalLM
 
     shape = Olmo2Config(
@@ -264,45 +236,46 @@ def train(
     facts = dict(config=asdict(config), seed=seed)
     names = [f"step{step}" for step in checkpoint_steps(config.steps)]
     if (out / "pretrain.json").exists():
-        there = json.loads((out / "pretrain.json").read_text())
-        check(
-            "out",
-            there["config"] == facts["config"]
-            and there["seed"] == seed
-            and (out / "lexicon.csv").read_text() == lexicon.to_csv(),
-            "a folder of this configuration and seed",
-            str(out),
-        )
+        there = json.loads((out / "pretrain.json").read_text(encoding="utf-8"))
+        same = {name: there[name] for name in facts} == facts
+        same = same and (out / "lexicon.csv").read_text(encoding="utf-8") == lexicon.to_csv()
+        check("out", same, "a folder of this configuration and seed", str(out))
         return names
     runs.write_atomically(out / "lexicon.csv", lexicon.to_csv().encode())
     quiet()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        tokenizer = tokeniser(lexicon, config.split)
-        corpus, model = Corpus(lexicon, tokenizer, config, seed), build(config, len(tokenizer), seed)
-        chosen, begun, loss = optimisers(model, config), time.perf_counter(), math.nan
-        for step in range(config.steps + 1):
-            if f"step{step}" in names:
-                model.save_pretrained(out / f"step{step}")
-                tokenizer.save_pretrained(out / f"step{step}")
-            if step == config.steps:
-                break
-            ids = corpus.batch(step, config.batch_size)
-            value = F.cross_entropy(model(input_ids=ids[:, :-1]).logits.flatten(0, 1), ids[:, 1:].flatten())
-            for optimiser in chosen:
-                optimiser.zero_grad()
-                for group in optimiser.param_groups:
-                    group["lr"] = group["base_rate"] * min(1.0, (step + 1) / config.warmup)
-            value.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimiser in chosen:
-                optimiser.step()
-            loss = value.item()
-            if report:
-                report(step + 1, loss)
+        begun = time.perf_counter()
+        model, loss = _trained(lexicon, config, out, seed, report)
         facts |= dict(seconds=round(time.perf_counter() - begun, 1), loss=loss, parameters=model.num_parameters())
     finally:
         torch.set_num_threads(before)
     runs.write_atomically(out / "pretrain.json", runs.canonical(facts).encode())
     return names
+
+
+def _trained(lexicon: Lexicon, config: PretrainConfig, out: Path, seed: int, report) -> tuple:
+    """The model after the last step, its checkpoints being in `out`, and the last batch's loss."""
+    tokenizer = tokeniser(lexicon, config.split)
+    corpus, model = Corpus(lexicon, tokenizer, config, seed), build(config, len(tokenizer), seed)
+    chosen, saved, loss = optimisers(model, config), set(checkpoint_steps(config.steps)), math.nan
+    for step in range(config.steps + 1):
+        if step in saved:
+            model.save_pretrained(out / f"step{step}")
+            tokenizer.save_pretrained(out / f"step{step}")
+        if step == config.steps:
+            return model, loss
+        ids = corpus.batch(step, config.batch_size)
+        value = F.cross_entropy(model(input_ids=ids[:, :-1]).logits.flatten(0, 1), ids[:, 1:].flatten())
+        for optimiser in chosen:
+            optimiser.zero_grad()
+            for group in optimiser.param_groups:
+                group["lr"] = group["base_rate"] * min(1.0, (step + 1) / config.warmup)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimiser in chosen:
+            optimiser.step()
+        loss = value.item()
+        if report:
+            report(step + 1, loss)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from recall.config import check
+from recall.config import check, require
 from recall.language.lexicon import Lexicon
 from recall.task import stream
 
@@ -41,10 +41,13 @@ class PromptConfig:
     seed: int = 0
 
     def __post_init__(self):
-        check("tasks", 2 <= self.tasks < len(LABELS), f"2 to {len(LABELS) - 1}", self.tasks)
-        check("needle", 0 <= self.needle < self.tasks, f"0 to tasks - 1 ({self.tasks - 1})", self.needle)
-        for field in ("shots", "count"):
-            check(field, getattr(self, field) >= 1, "at least 1", getattr(self, field))
+        require(
+            self,
+            tasks=(2 <= self.tasks < len(LABELS), f"2 to {len(LABELS) - 1}"),
+            needle=(0 <= self.needle < self.tasks, f"0 to tasks - 1 ({self.tasks - 1})"),
+            shots=(self.shots >= 1, "at least 1"),
+            count=(self.count >= 1, "at least 1"),
+        )
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,9 @@ class Prompt:
     """lines: (label, source, target) of the examples.  label, source: of the query.  target: what is scored.
     rival: what another reading would answer (None: there is none).
 
-    The rest is for edits.  labels: of the N tasks, in order.  unseen: a label of no task here.  answers: the
-    source's N targets. needle: which is right.  twin: the task, if any, whose answer shares the first token with the
-    needle's.  other: another source."""
+    The rest is for edits.  labels: of the N tasks, in order.  unseen: a label of no task here.  answers: the source's
+    N targets.  needle: which is right.  twin: the task, if any, whose answer shares the first token with the needle's.
+    other: another source."""
 
     lines: tuple[tuple[str, str, str], ...]
     label: str
@@ -71,10 +74,8 @@ class Prompt:
     @property
     def text(self) -> str:
         """The prompt, up to and without the target."""
-        return (
-            "".join(f"{source} {label}: {target}\n" for label, source, target in self.lines)
-            + f"{self.source} {self.label}:"
-        )
+        examples = [f"{source} {label}: {target}\n" for label, source, target in self.lines]
+        return "".join(examples) + f"{self.source} {self.label}:"
 
 
 def draw(
@@ -85,7 +86,7 @@ def draw(
     names: bool = False,
     twins: bool = False,
 ) -> list[Prompt]:
-    """`count` prompts.  tokens[i][m]: token ids of targets[i][m] (`scoring.target_tokens`), [] where it cannot be used.
+    """`count` prompts.  tokens[i][m]: token ids of targets[i][m] (`scoring.target_tokens`), () where it cannot be used.
 
     names: the tasks' own names as labels, the same in every prompt.  twins: query sources on which the needle's task
     and another of the prompt share the first token and differ in the second; otherwise all first tokens differ.
@@ -93,79 +94,70 @@ def draw(
     M, N = len(lexicon.tasks), config.tasks
     check("tasks", N <= M, f"at most the lexicon's ({M})", N)
     generator = stream("evaluation", config.seed, int(names), int(twins))
-    permutation = lambda n: torch.randperm(n, generator=generator).tolist()
+
+    def shuffled(values) -> list:
+        return [values[i] for i in torch.randperm(len(values), generator=generator).tolist()]
+
     whole = [i for i, row in enumerate(tokens) if all(row)]
-    kind = "twin" if twins and "twin" in lexicon.kinds else config.kind
     fillers = [i for i in whole if lexicon.kinds[i] == config.kind]
-    usable, prompts = f"{len(whole)} usable of {len(tokens)}", []
+    kind = "twin" if twins and "twin" in lexicon.kinds else config.kind
+    needed = config.shots if config.shown else config.shots * N
+    usable, long = f"{len(whole)} usable of {len(tokens)}", "targets of two tokens or more"
+    fitting = f"of enough {kind} sources, {long}, whose first tokens {'coincide in two tasks' if twins else 'differ'}"
+    many = f"of more than {needed + 1} {config.kind} sources, {long}"
+    prompts = []
     for _ in range(config.count):
         for _ in range(ATTEMPTS if twins else 1):  # not every choice of tasks holds the needle's twin
-            tasks = permutation(M)[:N]
-            labels = (
-                tuple(lexicon.tasks[m] for m in tasks)
-                if names
-                else tuple(LABELS[j] for j in permutation(len(LABELS))[:N])
-            )
-            candidates = [whole[j] for j in permutation(len(whole)) if lexicon.kinds[whole[j]] == kind]
+            tasks = shuffled(range(M))[:N]
+            labels = tuple(lexicon.tasks[m] for m in tasks) if names else tuple(shuffled(LABELS)[:N])
+            candidates = [i for i in shuffled(whole) if lexicon.kinds[i] == kind]
             chosen = _query(tokens, candidates, tasks, config.needle, twins)
             if chosen is not None:
                 break
-        check(
-            "lexicon",
-            chosen is not None,
-            f"of enough {kind} sources, targets of two tokens or more, whose first tokens "
-            f"{'coincide in two tasks' if twins else 'differ'}",
-            usable,
-        )
+        check("lexicon", chosen is not None, fitting, usable)
         query, twin = chosen
-        rest = [fillers[j] for j in permutation(len(fillers)) if fillers[j] != query]
-        needed = config.shots if config.shown else config.shots * N
-        check(
-            "lexicon",
-            len(rest) > needed,
-            f"of more than {needed + 1} {config.kind} sources, targets of two tokens or more",
-            usable,
-        )
+        rest = [i for i in shuffled(fillers) if i != query]
+        check("lexicon", len(rest) > needed, many, usable)
         other = rest.pop()
         if config.shown:  # every task shows the same sources, in an order of its own
-            shared = [query, *rest[: config.shots - 1]]
-            groups = [[shared[j] for j in permutation(len(shared))] for _ in tasks]
+            groups = [shuffled([query, *rest[: config.shots - 1]]) for _ in tasks]
         else:
             groups = [rest[n * config.shots : (n + 1) * config.shots] for n in range(N)]
-        lines = tuple(
-            (labels[n], lexicon.sources[i], lexicon.targets[i][tasks[n]])
-            for n, group in enumerate(groups)
-            for i in group
-        )
         answers = tuple(lexicon.targets[query][m] for m in tasks)
         spare = [name for name in LABELS if name not in labels]
         prompts.append(
             Prompt(
-                lines,
-                labels[config.needle],
-                lexicon.sources[query],
-                answers[config.needle],
-                None,
-                labels,
-                spare[int(torch.randint(len(spare), (), generator=generator))],
-                answers,
-                config.needle,
-                twin,
-                lexicon.sources[other],
+                lines=tuple(
+                    (label, lexicon.sources[i], lexicon.targets[i][task])
+                    for label, task, group in zip(labels, tasks, groups)
+                    for i in group
+                ),
+                label=labels[config.needle],
+                source=lexicon.sources[query],
+                target=answers[config.needle],
+                rival=None,
+                labels=labels,
+                unseen=spare[int(torch.randint(len(spare), (), generator=generator))],
+                answers=answers,
+                needle=config.needle,
+                twin=twin,
+                other=lexicon.sources[other],
             )
         )
     return prompts
 
 
-def _query(tokens, candidates, tasks, needle, twins):
+def _query(tokens, candidates: list[int], tasks: list[int], needle: int, twins: bool) -> tuple[int, int | None] | None:
     """The first candidate that fits, and the segment of its twin."""
     for i in candidates:
         row = [tokens[i][m] for m in tasks]
-        first = [t[0] for t in row]
-        if not twins and len(set(first)) == len(first):
-            return i, None
-        same = [n for n in range(len(row)) if n != needle and first[n] == first[needle] and row[n][1] != row[needle][1]]
-        if twins and len(same) == 1 and first.count(first[needle]) == 2:
+        first = [target[0] for target in row]
+        if not twins:
+            if len(set(first)) == len(first):
+                return i, None
+            continue
+        same = [n for n in range(len(row)) if n != needle and first[n] == first[needle]]
+        if len(same) == 1 and row[same[0]][1] != row[needle][1]:
             return i, same[0]
     return None
 

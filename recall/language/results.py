@@ -6,18 +6,22 @@ was looked up.  Of these settings 1,000 steps of one pilot had been seen, in whi
 seed 0 with 2,000 steps, in which they were not: hence 4,000; of the real words, seed 0.  Arbitrary labels, N tasks
 in the prompt, the farthest one queried; two dates for each token and seed:
 
-    half     half of the bits that the source has to tell (half of the final gain flatters a token that stays on a plateau).
-    toy      the identification score of the toy, 1 - (bits missing) / log2 N, reaches 1/2.
+    half    half of the bits that the source has to tell (half of the final gain flatters a token that stays on a
+            plateau).
+    toy     the identification score of the toy, 1 - (bits missing) / log2 N, reaches 1/2.
 
-    earlier     octaves = log2(date of the first token / date of the second).  The second token is learnt earlier where the 95 % t
-                interval over seeds lies above 0, later where it lies below.  A first token that never gets there is
-                dated at the last step: a lower bound.  The claim holds at this scale if both dates say so in the
-                invented words.
-    exposure    In the invented words both tokens bear the same bits and are met equally often: the octaves that are left are of neither
-                number of tokens nor entropy.  Under the tasks' own names the label needs no looking up: what the
-                octaves are more under arbitrary labels, seed by seed, goes with looking up.
-    deaf        In misdirected prompts the label-led share of the second token is 0 where the first token rules and 1 where the label does;
-                in synchronised prompts the right second token has 1/2 where nothing but the first token tells the task.
+Questions:
+
+    earlier     octaves = log2(date of the first token / date of the second).  The second token is learnt earlier where
+                the 95 % t interval over seeds lies above 0, later where it lies below.  A first token that never gets
+                there is dated at the last step: a lower bound.  The claim holds at this scale if both dates say so in
+                the invented words.
+    exposure    In the invented words both tokens bear the same bits and are met equally often: the octaves that are
+                left are of neither number of tokens nor entropy.  Under the tasks' own names the label needs no
+                looking up: what the octaves are more under arbitrary labels, seed by seed, goes with looking up.
+    deaf        In misdirected prompts the label-led share of the second token is 0 where the first token rules and 1
+                where the label does; in synchronised prompts the right second token has 1/2 where nothing but the
+                first token tells the task.
 
 Added after a review, before the seeds were seen: `half` can be passed without looking up.  Of 3 bits, one who knows
 the N = 3 answers gains 1.4, one who also excludes the last task 2.0 (scores 0 and 0.4 of the toy's); in real words
@@ -42,18 +46,16 @@ MODEL = ["words", "labels", "seed"]
 
 def keep(out: Path, folder: Path, command: str) -> None:
     """Copy the tables of a finished run: made.json (command, prompts, training), summary.csv (all pairs) and
-    emergence.csv. ValueError if `out` is not finished.
+    emergence.csv.  ValueError if `out` is not finished.
     """
     out, folder = Path(out), Path(folder)
     check("out", (out / "emergence.csv").is_file(), "a folder with finished tables", str(out))
-    read = lambda name: json.loads((out / name).read_text()) if (out / name).is_file() else None
+    read = lambda name: json.loads((out / name).read_text(encoding="utf-8")) if (out / name).is_file() else None
     summary = pd.read_csv(out / "summary.csv")
     runs.write_csv(folder / "summary.csv", summary[summary.pairs == "all"].drop(columns="pairs").round(3))
     runs.write_atomically(folder / "emergence.csv", (out / "emergence.csv").read_bytes())
-    runs.write_atomically(
-        folder / "made.json",
-        runs.canonical(dict(command=command, prompts=read("config.json"), training=read("pretrain.json"))).encode(),
-    )
+    made = dict(command=command, prompts=read("config.json"), training=read("pretrain.json"))
+    runs.write_atomically(folder / "made.json", runs.canonical(made).encode())
     data.record(*(folder / name for name in ("made.json", "summary.csv", "emergence.csv")))
 
 
@@ -95,19 +97,17 @@ def gaps(summary: pd.DataFrame, dates: pd.DataFrame, by: str = "half") -> pd.Dat
         rows = dates[(dates.quantity == "gained") & (dates.pairs == "all")]
         found = rows[MODEL].assign(first=rows.whole_first, second=rows.whole_second)
     else:
-        date = lambda part: evaluation.emergence(part.rename(columns={"step": "examples"}), "score", 0.5).date
-        found = (
-            scores(summary)
-            .groupby([*MODEL, "k"])[["step", "score"]]
-            .apply(date)
-            .unstack("k")
-            .set_axis(["first", "second"], axis=1)
-            .reset_index()
-        )
-    last = found[MODEL].merge(summary.groupby(MODEL, as_index=False).step.max()).step.to_numpy()
-    return found.assign(
-        octaves=np.log2(found["first"].fillna(pd.Series(last, found.index)) / found.second)
-    ).reset_index(drop=True)
+        score = scores(summary).rename(columns={"step": "time"})
+        found = score.groupby([*MODEL, "k"])[["time", "score"]].apply(_date).unstack("k")
+        found = found.set_axis(["first", "second"], axis=1).reset_index()
+    last = found[MODEL].merge(summary.groupby(MODEL, as_index=False).step.max()).step.set_axis(found.index)
+    octaves = np.log2(found["first"].fillna(last) / found.second)
+    return found.assign(octaves=octaves).reset_index(drop=True)
+
+
+def _date(curve: pd.DataFrame) -> float:
+    """From when the score stays at or above 1/2; columns time and score."""
+    return evaluation.emergence(curve.rename(columns={"time": "examples"}), "score", 0.5).date
 
 
 def both_gaps(root: Path | None = None) -> dict[str, pd.DataFrame]:
@@ -135,20 +135,14 @@ def on_one_clock(summary: pd.DataFrame, toys: list[Run], systems: int = 2) -> pd
 
     octaves = log2(time / date of going on), dates at score 1/2; models that never went on are left out.
     """
-    toy = [
-        evaluation.curve(run.history, k, systems).assign(
-            where="toy", k=k, seed=run.config["seed"], time=lambda f: f.examples
-        )
-        for run in toys
-        for k in (1, 2)
-    ]
+    curve = lambda run, k: evaluation.curve(run.history, k, systems).rename(columns={"examples": "time"})
+    toy = [curve(run, k).assign(where="toy", k=k, seed=run.config["seed"]) for run in toys for k in (1, 2)]
     words = scores(summary)
     words = words.assign(where=words.words + ", " + words.labels, time=words.step)
     both, parts = pd.concat([*toy, words])[["where", "seed", "k", "time", "score"]], []
     for _, part in both[both.time > 0].groupby(["where", "seed"], sort=False):
-        date = evaluation.emergence(part[part.k == 2].rename(columns={"time": "examples"}), "score", 0.5).date
+        date = _date(part.loc[part.k == 2, ["time", "score"]])
         if math.isfinite(date) and date > 0:
-            parts.append(
-                part.assign(octaves=np.log2(part.time / date), what=part.k.map({1: "beginning again", 2: "going on"}))
-            )
+            what = part.k.map({1: "beginning again", 2: "going on"})
+            parts.append(part.assign(octaves=np.log2(part.time / date), what=what))
     return pd.concat(parts)[["where", "what", "seed", "octaves", "score"]].reset_index(drop=True)

@@ -1,8 +1,7 @@
 """A model's checkpoints, one at a time, to tables; on the hub or in a local folder of folders.
 
     python -m recall language --model EleutherAI/pythia-160m --revisions 'step*' --at-most 24 --out _runs/pythia
-    python -m recall language --model allenai/OLMo-2-0425-1B --revisions 'stage1-step*' --at-most 24 --out
-    _runs/olmo2-1b
+    python -m recall language --model allenai/OLMo-2-0425-1B --revisions 'stage1-step*' --at-most 24 --out _runs/olmo2
 
 Names of revisions, as their publishers give them: `stage1-step140000-tokens294B` (OLMo-2-0425-1B, and OLMo-2-1124-7B
 with some early ones as `step150-tokens1B`; `allenai/OLMo-2-0425-1B-early-training` has the first 37,000 steps, every
@@ -15,6 +14,7 @@ refused.csv, summary.csv and emergence.csv.  Weights are read from safetensors o
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import gc
 import gzip
@@ -22,9 +22,9 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Callable
 
 import pandas as pd
 import torch
@@ -42,12 +42,8 @@ ALWAYS = ("plain", "no source", "wrong source", "unseen", "misdirected")
 def step_of(revision: str) -> tuple[int, int]:
     """(stage, step) of a revision's name: (1, 140000) for `stage1-step140000-tokens294B`, (0, 512) for `step512`."""
     stage, step = re.search(r"stage(\d+)", revision), re.search(r"step-?(\d+)", revision)
-    check(
-        "revisions",
-        step is not None,
-        "names with step and a number in them, such as step1000 or stage1-step140000-tokens294B",
-        revision,
-    )
+    allowed = "names with step and a number in them, such as step1000 or stage1-step140000-tokens294B"
+    check("revisions", step is not None, allowed, revision)
     return (int(stage[1]) if stage else 0, int(step[1]))
 
 
@@ -61,16 +57,16 @@ def available(model: str) -> list[str] | None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    check("model", not model.startswith((".", "/", "~")), "a local folder that exists, or a name on the hub", model)
+    must = "model must be a local folder that exists, or a{} name on the hub, not {!r}"
+    if model.startswith((".", "/", "~")):
+        raise ValueError(must.format("", model))
     try:
         return [branch.name for branch in HfApi().list_repo_refs(model).branches]
     except HFValidationError as error:
-        raise ValueError(f"model must be a local folder that exists, or a name on the hub, not {model!r}") from error
+        raise ValueError(must.format("", model)) from error
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code in (401, 403, 404):
-            raise ValueError(
-                f"model must be a local folder that exists, or a public name on the hub, not {model!r}"
-            ) from error
+            raise ValueError(must.format(" public", model)) from error
         return None
     except (OSError, HTTPError):
         return None
@@ -88,30 +84,29 @@ def choose(model: str, patterns: list[str], at_most: int | None = None) -> list[
 
         cached = lambda name: isinstance(try_to_load_from_cache(model, "config.json", revision=name), str)
         missing = [name for name in patterns if any(c in name for c in "*?[") or not cached(name)]
-        check(
-            "model",
-            not missing,
-            f"a local folder or in the hub's cache where the hub cannot be reached (not there: {', '.join(missing)})",
-            model,
-        )
+        place = "a local folder or in the hub's cache where the hub cannot be reached"
+        check("model", not missing, f"{place} (not there: {', '.join(missing)})", model)
         names = patterns
     found = []
     for pattern in patterns:
-        hits = (
-            [name for name in fnmatch.filter(names, pattern) if "step" in name] if pattern not in names else [pattern]
-        )
+        hits = [pattern] if pattern in names else [each for each in fnmatch.filter(names, pattern) if "step" in each]
         check("revisions", hits, f"among those of {model} ({len(names)}: {', '.join(sorted(names)[:4])}, ...)", pattern)
         found += hits
     found = sorted(set(found), key=step_of)
     check("at-most", at_most is None or at_most >= 2, "at least 2", at_most)
     if at_most is None or len(found) <= at_most:
         return found
-    top = step_of(found[-1])
-    goal = [top[1] ** (i / (at_most - 1)) for i in range(1, at_most)]  # log-spaced, and the first
-    near = lambda g: min(
-        found, key=lambda name: abs(math.log((step_of(name)[1] + 1) / g)) + 99 * (step_of(name)[0] != top[0])
-    )
-    return sorted({found[0], *map(near, goal), found[-1]}, key=step_of)
+    last_stage, last_step = step_of(found[-1])
+
+    def nearest(goal: float) -> str:
+        def far(name: str) -> float:
+            stage, step = step_of(name)
+            return abs(math.log((step + 1) / goal)) + 99 * (stage != last_stage)
+
+        return min(found, key=far)
+
+    goals = [last_step ** (i / (at_most - 1)) for i in range(1, at_most)]  # log-spaced, and the first
+    return sorted({found[0], *map(nearest, goals), found[-1]}, key=step_of)
 
 
 def load(model: str, revision: str, what: str, dtype: torch.dtype = torch.float32):
@@ -119,18 +114,18 @@ def load(model: str, revision: str, what: str, dtype: torch.dtype = torch.float3
     import transformers
 
     quiet()
-    place = dict(pretrained_model_name_or_path=model, revision=revision)
-    if Path(model).is_dir():
-        place = dict(pretrained_model_name_or_path=str(Path(model) / revision))
+    local = Path(model).is_dir()
+    place = (str(Path(model) / revision),) if local else (model,)
+    at = {} if local else dict(revision=revision)
     try:
         if what == "tokenizer":
-            return transformers.AutoTokenizer.from_pretrained(**place)
-        return transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=dtype, use_safetensors=True).eval()
+            return transformers.AutoTokenizer.from_pretrained(*place, **at)
+        how = dict(dtype=dtype, use_safetensors=True)
+        return transformers.AutoModelForCausalLM.from_pretrained(*place, **at, **how).eval()
     except Exception as error:  # of the hub, of a file, of a configuration: from whatever library
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"revision must have a {what} that can be read (weights as safetensors): {model}, {revision}: {why}"
-        ) from error
+        must = f"revision must have a {what} that can be read (weights as safetensors)"
+        raise ValueError(f"{must}: {model}, {revision}: {why}") from error
 
 
 def quiet() -> None:
@@ -156,7 +151,7 @@ def run(
     """Score every revision that `out` lacks, one model in memory at a time; the tables `summary` and `emergence`.
 
     revisions: as from `choose`.  forget: remove a revision from the hub's cache once it is scored, so that the disk
-    holds one at a time too.  report: called with a line per revision. Raises ValueError if `out` holds another
+    holds one at a time too.  report: called with a line per revision.  Raises ValueError if `out` holds another
     model, lexicon or configuration, or if the lexicon asks this tokeniser nothing."""
     check("dtype", dtype in DTYPES, f"one of {', '.join(DTYPES)}", dtype)
     check("revisions", len(revisions) > 0, "at least one", revisions)
@@ -170,18 +165,18 @@ def run(
     try:
         groups = _prompts(lexicon, tokens, config)
     except ValueError as error:
-        raise ValueError(f"{error}" + (f"; for example, {refused.reason.iloc[0]}" if len(refused) else "")) from error
+        example = f"; for example, {refused.reason.iloc[0]}" if len(refused) else ""
+        raise ValueError(f"{error}{example}") from error
     plain = asdict(config) | dict(
         model="local" if Path(model).is_dir() else model,
         dtype=dtype,
         lexicon=hashlib.sha256(lexicon.to_csv().encode()).hexdigest(),
     )
     if (out / "config.json").exists():
-        there = json.loads((out / "config.json").read_text())
+        there = json.loads((out / "config.json").read_text(encoding="utf-8"))
         differs = next((name for name in plain if there.get(name) != plain[name]), None)
-        check(
-            "out", differs is None, f"a folder of this model, lexicon and configuration ({differs} differs)", str(out)
-        )
+        allowed = f"a folder of this model, lexicon and configuration ({differs} differs)"
+        check("out", differs is None, allowed, str(out))
     asked = [(labels, scoring.ask(tokenizer, prompts, conditions)) for labels, prompts, conditions in groups]
     runs.write_atomically(out / "config.json", runs.canonical(plain).encode())
     if len(refused):
@@ -204,25 +199,22 @@ def run(
 
 def tables(out: Path, revisions: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`summary` and `emergence` of scored revisions, also written to `out`; column `pairs`: all, or matched ones."""
-    scores = pd.concat(
-        [pd.read_csv(_place(out, name)).assign(revision=name, step=_axis(revisions, name)) for name in revisions]
-    )
+    read = lambda name: pd.read_csv(_place(out, name)).assign(revision=name, step=axis(revisions, name))
+    scores = pd.concat(map(read, revisions))
     frame = scoring.per_prompt(scores)
     alike = scoring.matched(scores[scores.revision == revisions[-1]])
     matched = frame[[pair in alike for pair in zip(frame.labels, frame.prompt)]]
     sets = {"all": frame} | ({"matched": matched} if len(alike) else {})
-    both = lambda make: pd.concat([make(each).assign(pairs=name) for name, each in sets.items()], ignore_index=True)
-    found = both(scoring.summary)
-    dates = pd.concat(
-        [both(lambda each, c=column: scoring.emergence(each, c)) for column in ("gained", "gained_label")],
-        ignore_index=True,
-    )
+    of_both = lambda make, *how: [make(each, *how).assign(pairs=name) for name, each in sets.items()]
+    found = pd.concat(of_both(scoring.summary), ignore_index=True)
+    dates = [each for column in ("gained", "gained_label") for each in of_both(scoring.emergence, column)]
+    dates = pd.concat(dates, ignore_index=True)
     runs.write_csv(Path(out) / "summary.csv", found)
     runs.write_csv(Path(out) / "emergence.csv", dates)
     return found, dates
 
 
-def _axis(revisions: list[str], name: str) -> int:
+def axis(revisions: list[str], name: str) -> int:
     """The step of a revision; of a later stage, behind the last of the one before."""
     stage, step = step_of(name)
     last = dict(sorted(map(step_of, revisions)))  # stage: its last step
@@ -244,14 +236,10 @@ def _prompts(lexicon, tokens, config):
         ("arbitrary, last task", draw(lexicon, tokens, nearest), ALWAYS),
         ("names", draw(lexicon, tokens, config, names=True), ALWAYS),
     ]
-    for labels, drawn, conditions in (
-        ("arbitrary", lambda: draw(lexicon, tokens, config, twins=True), ("synchronised",)),
-        ("arbitrary, pairs of the context", lambda: draw(lexicon, tokens, context), ALWAYS),
-    ):
-        try:
-            groups.append((labels, drawn(), conditions))
-        except ValueError:  # a lexicon need not have any
-            pass
+    with contextlib.suppress(ValueError):  # a lexicon need not have any
+        groups.append(("arbitrary", draw(lexicon, tokens, config, twins=True), ("synchronised",)))
+    with contextlib.suppress(ValueError):
+        groups.append(("arbitrary, pairs of the context", draw(lexicon, tokens, context), ALWAYS))
     return groups
 
 

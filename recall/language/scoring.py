@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import numpy as np
 import pandas as pd
@@ -54,12 +54,10 @@ def align(tokenizer, prompt: str, target: str) -> tuple[list[int], int]:
             f"target must begin with a token of its own: {target!r} after {prompt[-12:]!r} shares one with the prompt"
         )
     start = len(before)
-    while (
-        start < len(ids)
-        and not tokenizer.decode(ids[start : start + 1]).strip()
-        and tokenizer.decode(ids[start:]).strip() == target
-    ):
-        start += 1  # a lone space, then the word; one token may also be part of a letter, which decodes to no space
+    # a lone space, then the word; one token may also be part of a letter, which decodes to no space
+    blank = lambda at: at < len(ids) and not tokenizer.decode(ids[at : at + 1]).strip()
+    while blank(start) and tokenizer.decode(ids[start:]).strip() == target:
+        start += 1
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
         raise Unaligned(f"target must be of tokens that the tokeniser knows: {target!r}")
     if len(ids) - start < 2:
@@ -110,10 +108,9 @@ def token_bits(
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False, **kept).logits
         logits = logits if some else logits[:, first:]
         for b, i in enumerate(batch):
-            rows = logits[b, starts[i] - 1 - first : len(sequences[i]) - 1 - first].float().log_softmax(-1) / math.log(
-                2
-            )
-            true = ids[b, starts[i] : len(sequences[i])]
+            start, end = starts[i], len(sequences[i])
+            rows = logits[b, start - 1 - first : end - 1 - first].float().log_softmax(-1) / math.log(2)
+            true = ids[b, start:end]
             bits, best = rows.gather(1, true[:, None]).squeeze(1).tolist(), (rows.argmax(1) == true).tolist()
             rival = {k: rows[k, token].item() for k, token in rivals[i].items()} if rivals else {}
             results[i] = [dict(bits=bits[k], correct=best[k], rival=rival.get(k, math.nan)) for k in range(len(bits))]
@@ -143,8 +140,7 @@ def ask(tokenizer, prompts: list[Prompt], conditions: Sequence[str]) -> Question
             if prompt.rival is not None:
                 other, begin = align(tokenizer, prompt.text, prompt.rival)
                 pairs = zip(other[begin : begin + 2], ids[start : start + 2])
-                # else nothing tells them apart
-                rival = {k: theirs for k, (theirs, ours) in enumerate(pairs) if theirs != ours}
+                rival = {k: theirs for k, (theirs, ours) in enumerate(pairs) if theirs != ours}  # else one answer
             questions.keys.append((i, condition))
             questions.sequences.append(ids[: start + 2])
             questions.starts.append(start)
@@ -159,13 +155,12 @@ def score(model, questions: Questions) -> pd.DataFrame:
     rival: log2 p of the rival answer's token there: its first for k = 1, and for k = 2 its second, though the first
     is the target's."""
     found = token_bits(model, questions.sequences, questions.starts, questions.rivals)
-    return pd.DataFrame(
-        [
-            dict(prompt=i, condition=condition, k=k + 1, token=ids[start + k], **each)
-            for (i, condition), ids, start, tokens in zip(questions.keys, questions.sequences, questions.starts, found)
-            for k, each in enumerate(tokens)
+    rows = []
+    for (i, condition), ids, start, tokens in zip(questions.keys, questions.sequences, questions.starts, found):
+        rows += [
+            dict(prompt=i, condition=condition, k=k + 1, token=ids[start + k], **each) for k, each in enumerate(tokens)
         ]
-    )
+    return pd.DataFrame(rows)
 
 
 def per_prompt(scores: pd.DataFrame) -> pd.DataFrame:
@@ -199,9 +194,8 @@ def matched(scores: pd.DataFrame, bits: float = 1.0, octaves: float = 1.0) -> se
 
     scores: of one revision, the last.
     """
-    rows = scores[scores.condition == "no source"].pivot_table(
-        index=["labels", "prompt"], columns="k", values=["bits", "token"]
-    )
+    rows = scores[scores.condition == "no source"]
+    rows = rows.pivot_table(index=["labels", "prompt"], columns="k", values=["bits", "token"])
     rank = np.log2(rows["token"] + 1)
     alike = (rows["bits"][1] - rows["bits"][2]).abs().le(bits) & (rank[1] - rank[2]).abs().le(octaves)
     return set(alike[alike].index)
@@ -211,20 +205,19 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Means over prompts with 95 % bootstrap intervals: a row per revision, labels, k and quantity; columns mean,
     low, high, prompts.
     """
-    rows = []
-    for keys, group in frame.groupby(["step", "revision", "labels", "k"], sort=True):
-        for name, column in group.drop(columns=["step", "revision", "labels", "k", "prompt"]).items():
+    rows, names = [], ["step", "revision", "labels", "k"]
+    for keys, group in frame.groupby(names, sort=True):
+        for name, column in group.drop(columns=[*names, "prompt"]).items():
             column = column.dropna()
             if len(column):
                 low, high = np.quantile(column.to_numpy()[_resample(len(column))].mean(1), [0.025, 0.975])
-                rows.append(
-                    dict(zip(("step", "revision", "labels", "k"), keys))
-                    | dict(quantity=name, mean=column.mean(), low=low, high=high, prompts=len(column))
-                )
+                found = dict(quantity=name, mean=column.mean(), low=low, high=high, prompts=len(column))
+                rows.append(dict(zip(names, keys)) | found)
     return pd.DataFrame(rows)
 
 
 def _resample(count: int) -> np.ndarray:
+    """[RESAMPLES, count] places of prompts drawn with replacement."""
     return torch.randint(count, (RESAMPLES, count), generator=stream("evaluation", 0, count)).numpy()
 
 
@@ -233,46 +226,42 @@ def emergence(frame: pd.DataFrame, column: str = "gained") -> pd.DataFrame:
     labels.
 
     Dates are steps, as `evaluation.emergence` reads them off mean gain / final gain (the median of the last three
-    revisions). octaves = log2(first / second): 1 means that the first token took twice as many steps.  low, high: 95
-    % over prompts, drawn again together for all revisions.  nan where a final gain is not above 0.1 bits, or a date
+    revisions).  octaves = log2(first / second): 1 means that the first token took twice as many steps.  low, high:
+    95 % over prompts, drawn again together for all revisions.  nan where a final gain is not above 0.1 bits, or a date
     is never reached.
 
     Half of a final gain flatters a token that stays on a plateau, such as the label-blind one; whole_first and
     whole_second are dates at half of what there is to gain by the source, the last revision's surprisal without it.
     """
-    rows = []
-    for labels, group in frame.groupby("labels"):
-        cube = {k: each.pivot_table(index="step", columns="prompt", values=column) for k, each in group.groupby("k")}
-        steps = cube[1].index.to_numpy(float)
-        dates = {k: _date(steps, table.to_numpy().mean(1)) for k, table in cube.items()}
-        octaves, low, high = float(np.log2(dates[1] / dates[2])) if dates[2] else math.nan, math.nan, math.nan
-        if math.isfinite(octaves):
-            picks = _resample(cube[1].shape[1])[:DATED]
-            again = np.array([[_date(steps, cube[k].to_numpy()[:, pick].mean(1)) for k in (1, 2)] for pick in picks])
-            # nan if one of them has no date
-            low, high = np.quantile(np.log2(again[:, 0] / again[:, 1]), [0.025, 0.975])
-        final = {k: table.to_numpy().mean(1)[-3:] for k, table in cube.items()}
-        there = group[group.step == steps[-1]].groupby("k")["surprisal"].mean()
-        whole = {k: _date(steps, table.to_numpy().mean(1), there[k]) for k, table in cube.items()}
-        rows.append(
-            dict(
-                labels=labels,
-                quantity=column,
-                first=dates[1],
-                second=dates[2],
-                octaves=octaves,
-                low=low,
-                high=high,
-                whole_first=whole[1],
-                whole_second=whole[2],
-                surprisal_first=there[1],
-                surprisal_second=there[2],
-                final_first=np.median(final[1]),
-                final_second=np.median(final[2]),
-                last_step=steps[-1],
-            )
-        )
-    return pd.DataFrame(rows)
+    groups = frame.groupby("labels")
+    return pd.DataFrame([dict(labels=labels, quantity=column) | _dates(group, column) for labels, group in groups])
+
+
+def _dates(group: pd.DataFrame, column: str) -> dict:
+    tables = {k: each.pivot_table(index="step", columns="prompt", values=column) for k, each in group.groupby("k")}
+    steps, gains = tables[1].index.to_numpy(float), {k: table.to_numpy() for k, table in tables.items()}
+    there = group[group.step == steps[-1]].groupby("k")["surprisal"].mean()
+    date = lambda k, prompts=slice(None), whole=None: _date(steps, gains[k][:, prompts].mean(1), whole)
+    first, second = date(1), date(2)
+    octaves, low, high = float(np.log2(first / second)) if second else math.nan, math.nan, math.nan
+    if math.isfinite(octaves):
+        picks = _resample(gains[1].shape[1])[:DATED]
+        again = np.log2([date(1, pick) / date(2, pick) for pick in picks])
+        low, high = np.quantile(again, [0.025, 0.975])  # nan if one of them has no date
+    return dict(
+        first=first,
+        second=second,
+        octaves=octaves,
+        low=low,
+        high=high,
+        whole_first=date(1, whole=there[1]),
+        whole_second=date(2, whole=there[2]),
+        surprisal_first=there[1],
+        surprisal_second=there[2],
+        final_first=np.median(gains[1].mean(1)[-3:]),
+        final_second=np.median(gains[2].mean(1)[-3:]),
+        last_step=steps[-1],
+    )
 
 
 def _date(steps: np.ndarray, gain: np.ndarray, whole: float | None = None) -> float:
