@@ -72,7 +72,7 @@ def differences(before: Path, after: Path) -> list[str]:
     found = []
     for cell, cell_after in zip(cells, cells_after):
         texts, texts_after = said(cell), said(cell_after)
-        live = "live" in cell.metadata.get("tags", [])
+        live = any("live" in each.metadata.get("tags", []) for each in (cell, cell_after))
         if len(texts) != len(texts_after):
             found.append(f"{cell.id}: {len(texts)} outputs before, {len(texts_after)} after")
             continue

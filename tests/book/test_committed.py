@@ -35,7 +35,8 @@ def test_committed_notebook_is_whole(name):
 def test_committed_outputs_are_those_of_what_is_there(name):
     """Its source, the modules it imported and the data it read are those with which it was executed."""
     notebook = nbformat.read(SOURCES[name], 4)
-    assert not changed(notebook), f"{name} is stale, execute it again: make book"
+    stale = changed(notebook)
+    assert not stale, f"{name} was executed with another {', '.join(stale)}: make book"
     assert len(json.dumps(notebook.metadata.recall, indent=1)) < 4000
 
 
