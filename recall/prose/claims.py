@@ -106,7 +106,7 @@ def table(
     return rows
 
 
-# --- what the reviewers asked (facts section 9, paraphrased) ----------------------------------------------------------
+# --- what the reviewers asked, paraphrased ----------------------------------------------------------------------------
 
 ELSEWHERE = "Does it happen in other hybrid tasks and other language models?"
 CONTROLS = (

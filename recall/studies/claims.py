@@ -171,7 +171,7 @@ TESTS = (
     ),
 )
 
-# id: what the study says (facts section 0)
+# id: what the study says
 CLAIMS = {
     "two-abilities": "Going on (2-after-query and later) is learnt much earlier than beginning again "
     "(1-after-query), which comes late and abruptly.",

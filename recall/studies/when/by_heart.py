@@ -7,14 +7,15 @@ import torch
 
 from recall.config import check
 from recall.evaluation import table
+from recall.measures import CELL, cell_of
 from recall.needle import needle_prompts
 from recall.runs import Run
 from recall.settings import from_json
-from recall.studies.which_way.edits import MODELS, SEED
 from recall.task import Task, stream
 from recall.training import trained_model
 
-# whether the first states are their own
+SEED = 3  # of the prompts; those of training and of the final tables have others
+# whether the first states are their own; None: fresh systems
 FROZEN = {"trained trajectories": True, "trained maps, new states": False, "fresh systems": None}
 
 
@@ -36,20 +37,8 @@ def library(runs: list[Run], counts: tuple[int, ...] = (2, 4), haystacks: int = 
             draws = torch.rand(haystacks, size, generator=stream("evaluation", SEED, N)).argsort(1)[:, :N].flatten()
             for shown, own in FROZEN.items():
                 given = {} if own is None else dict(drawn=frozen[draws], own_states=own)
-                found = table(
-                    predict,
-                    needle_prompts(config.task, N, haystacks=haystacks, traces=1, seed=SEED, **given),
-                    config.task,
-                )
+                prompts = needle_prompts(config.task, N, haystacks=haystacks, traces=1, seed=SEED, **given)
+                found = table(predict, prompts, config.task)
                 found = found[found.k <= 3][["systems", "event", "k", "mean", "score"]]
-                rows.append(
-                    found.assign(
-                        dimension=config.task.dimension,
-                        labels=config.task.labels,
-                        setting=config.setting,
-                        seed=config.seed,
-                        library=size,
-                        shown=shown,
-                    )
-                )
-    return pd.concat(rows, ignore_index=True)[[*MODELS, "library", "shown", "systems", "event", "k", "mean", "score"]]
+                rows.append(found.assign(**cell_of(run), library=size, shown=shown))
+    return pd.concat(rows, ignore_index=True)[[*CELL, "library", "shown", "systems", "event", "k", "mean", "score"]]

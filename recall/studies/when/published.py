@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import pandas as pd
 import torch
-from scipy import stats as scipy_stats
+from scipy.stats import chi2
 
 from recall import data
 from recall.evaluation import emergence, first_below
 
-DIMENSION = 5  # facts 1.1
+DIMENSION = 5  # of the main model
 DRAWS = 400_000  # of the Monte Carlo below: standard error of the median about 0.001
 
 
@@ -24,7 +24,7 @@ def blind_median(systems: int, k: int, dimension: int = DIMENSION) -> float:
     a chi-squared variable with n degrees of freedom over n.  k > 1: the candidates' maps on the state just seen, N
     independent vectors of its norm; by Monte Carlo."""
     if k == 1:
-        return (systems - 1) / systems * scipy_stats.chi2(dimension).median() / dimension
+        return (systems - 1) / systems * chi2(dimension).median() / dimension
     generator = torch.Generator().manual_seed(systems)
     norm = torch.randn(DRAWS, dimension, generator=generator).square().sum(-1) / dimension
     mean = first = 0
