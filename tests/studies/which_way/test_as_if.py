@@ -1,11 +1,15 @@
-import pandas as pd
+"""Rules that models may answer by, by hand; what the committed tables must hold."""
+
+from pathlib import Path
+
+import pytest
 import torch
 
 from recall import data, measures, runs
+from recall.config import to_json
 from recall.interventions import apply
-from recall.measures import kind
 from recall.needle import needle_prompts
-from recall.prose import as_if as prose_as_if
+from recall.settings import preset, vary
 from recall.studies.which_way import as_if
 from recall.studies.which_way.bayes import EXACT, gather, weigh
 from recall.task import TaskConfig
@@ -15,9 +19,8 @@ CONFIG = TaskConfig.compact(dimension=3, labels=4)
 
 def test_share_of_by_hand():
     observed, label = torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[2.0, 0.0], [1.0, 3.0]])
-    assert as_if.share_of(observed, observed, label).tolist() == [0, 0] and as_if.share_of(
-        label, observed, label
-    ).tolist() == [1, 1]
+    assert as_if.share_of(observed, observed, label).tolist() == [0, 0]
+    assert as_if.share_of(label, observed, label).tolist() == [1, 1]
     assert as_if.share_of(torch.tensor([[0.5, 9.0], [7.0, 2.0]]), observed, label).tolist() == [0.25, 0.5]
 
 
@@ -45,128 +48,55 @@ def test_bayes_after_a_state_that_contradicts_the_label():
 
 def test_bayes_stays_bounded_under_any_label_error():
     """A weighted mean of candidates' next states, all of the states' norms: never far from them."""
-    for condition, prompts, _, rules, bayes in as_if._answers(CONFIG, 2, 4, 4, as_if.SHOWN):
-        limit = prompts.observations.norm(dim=-1).max() * 1.01
-        assert all((each.norm(dim=-1) < limit).all() for each in (*bayes.values(), rules[as_if.DEAF])), condition
+    for each in as_if.answers(CONFIG, 2, 4, 4, as_if.SHOWN):
+        limit = each.prompts.observations.norm(dim=-1).max() * 1.01
+        bounded = (*each.bayes.values(), each.rules[as_if.DEAF])
+        assert len(each.bayes) == 25 and all((one.norm(dim=-1) < limit).all() for one in bounded), each.condition
 
 
-def test_equal_prompts_have_equal_norms():
-    config = TaskConfig.compact(dimension=3, labels=4, family="equal")
-    norms = needle_prompts(config, 3, haystacks=2, traces=2).observations.norm(dim=-1)
-    assert torch.allclose(norms, torch.ones_like(norms), atol=1e-4)
+def test_a_rule_is_nearest_to_itself(monkeypatch):
+    """A "model" that is a rule has distance 0 to it under every condition, and is recognised by it."""
+    run = runs.Run(None, to_json(preset("fast-1", 3, 4, 0)), None, None, {})
+    monkeypatch.setattr(as_if, "kind", lambda run: "label-led")
+    for rule, make in (("by label", as_if.RULES["by label"]), ("pool", as_if.RULES["pool"])):
+        monkeypatch.setattr(as_if, "trained_model", lambda run, make=make: make(CONFIG))
+        table = as_if.distances([run], haystacks=2, traces=2)
+        assert set(table.rule) == set(as_if.SIMPLEST)
+        own = table[table.rule == rule]
+        assert len(own) == 9 and own.distance.max() == 0
+        assert as_if.nearest(table).nearest.str.contains(rule).all()
+    with_label = as_if.shares([run], haystacks=2, traces=2).iloc[0]  # of the pool: whatever it is, the shares sum to 1
+    assert with_label[["low", "middle", "high"]].sum() == pytest.approx(1)
 
 
-def made_up(label: float, state: float) -> pd.DataFrame:
-    cell = dict(
-        dimension=5,
-        labels=4,
-        setting="fast-1",
-        kind="label-led",
-        label_error=0.01,
-        noise=0.1,
-        condition="misdirected",
-        k=2,
+def test_beaten_asks_only_generators_that_bayes_knows(monkeypatch):
+    of = lambda **task: runs.Run(
+        Path("made-up"), to_json(vary(preset("fast-1", 2, 4, 0), "x", task=task)), None, None, {}
     )
-    return pd.DataFrame(
-        [
-            cell | dict(seed=seed, rule=rule, distance=value)
-            for seed in range(3)
-            for rule, value in (("by label", label), ("by state", state))
-        ]
-    )
+    sure, errs, frozen = of(), of(label_error=0.1), of(library=20)
+    assert as_if.of_exact([sure, errs, frozen, of(family="equal")]) == [sure]
+    monkeypatch.setattr(as_if, "trained_model", lambda run: as_if.Bayes(as_if.from_json(run.config).task))
+    row = as_if.beaten([sure], traces=6).iloc[0]
+    assert row.gap == row.low == row.high == 0 and row.model == row.bayes
+    with pytest.raises(ValueError, match="run must be one with exact labels"):
+        as_if.beaten([errs])
 
 
-def test_verdicts_turn_with_the_data():
-    assert "by label in 3 of 3" in prose_as_if.explained(
-        made_up(0.01, 1.0)
-    ) and "by state in 3 of 3" in prose_as_if.explained(made_up(1.0, 0.5))
-    assert "close enough" in prose_as_if.explained(made_up(0.01, 1.0)) and "still 0.50" in prose_as_if.explained(
-        made_up(1.0, 0.5)
-    )
-    gaps = pd.DataFrame(dict(gap=[0.1, 0.2], low=[0.05, 0.1], high=[0.15, 0.3]))
-    assert prose_as_if.bound(gaps).startswith("No model beats") and prose_as_if.bound(
-        -gaps.rename(columns=dict(low="high", high="low"))
-    ).startswith("2 of 2")
-    shares = pd.DataFrame([dict(setting="a", kind="label-led", low=0.0, middle=0.1, high=0.9)])
-    assert "most prompts are near" in prose_as_if.mixture(shares) and "most answers lie between" in prose_as_if.mixture(
-        shares.assign(middle=0.9, high=0.1)
-    )
-    finals = pd.DataFrame(
-        [
-            dict(kind=each, dimension=5, systems=2, k=k, error=error, seed=seed)
-            for seed in range(3)
-            for k in (1, 2, 3)
-            for each, error in (("label-led", 0.1), ("observation-led", 0.2))
-        ]
-    )
-    assert "lower error is label-led" in prose_as_if.losses(finals) and "one picture" not in prose_as_if.losses(finals)
-    assert "lower error is observation-led" in prose_as_if.losses(
-        finals.assign(error=-finals.error)
-    ) and "one picture" in prose_as_if.losses(finals[finals.seed == 0])
-    column = "label index 2 N=2"
-    atlas = pd.DataFrame(
-        [
-            dict(setting="fast-1", dimension=5, labels=4, seed=seed) | {column: value}
-            for seed, value in ((300, 0.1), (304, 0.5))
-        ]
-    )
-    ends = lambda a, b: atlas.assign(setting="long").assign(**{column: [a, b]})
-    assert "compatible with one" in prose_as_if.longer(
-        ends(0.9, 1.0), atlas
-    ) and "not one end state" in prose_as_if.longer(ends(0.1, 1.0), atlas)
-    assert "stands open" in prose_as_if.longer(ends(0.9, 1.0).assign(dimension=3), atlas.assign(dimension=3))
-
-
+@pytest.mark.standard
 def test_committed_tables_hold_together():
     table, gaps, shares = (data.table(name) for name in ("as_if", "beaten", "label_shares"))
-    assert (table.distance >= 0).all() and set(table.rule) == {
-        as_if.FITTED,
-        as_if.DEAF,
-        as_if.COURSE,
-        as_if.HALFWAY,
-        *as_if.RULES,
-    }
-    assert ((shares[["low", "middle", "high"]].sum(axis=1) - 1).abs() < 1e-3).all() and (
-        (gaps.model - gaps.bayes - gaps.gap).abs() < 1e-3
-    ).all()
-    for run in runs.load_all("atlas"):
-        own = table[
-            (table[measures.CELL[0]] == run.config["task"]["dimension"])
-            & (table.labels == run.config["task"]["labels"])
-            & (table.setting == run.config["setting"])
-            & (table.seed == run.config["seed"])
-        ]
-        assert set(own.kind) <= {kind(run)}
+    assert (table.distance >= 0).all() and set(table.rule) == set(as_if.SIMPLEST)
+    assert ((shares[["low", "middle", "high"]].sum(axis=1) - 1).abs() < 1e-3).all()
+    assert ((gaps.model - gaps.bayes - gaps.gap).abs() < 1e-3).all()
+    cell = list(measures.CELL)
+    kinds = measures.kinds(runs.load_all("atlas"))
+    own = table.drop_duplicates(cell).set_index(cell).kind
+    own = own[own.index.isin(kinds.index)]
+    assert len(own) == 16 and (own == kinds.loc[own.index]).all()
+    wide = table.pivot_table(index=["condition", *cell, "k"], columns="rule", values="distance")
     # with one system named by the segment before, carrying on and believing the label are one answer
-    wrong = table[(table.condition == "misdirected")].pivot_table(
-        index=[*measures.CELL, "k"], columns="rule", values="distance"
-    )
-    plain = table[(table.condition == "plain") & (table.k > 1)].pivot_table(
-        index=[*measures.CELL, "k"], columns="rule", values="distance"
-    )
-    # the right label's course is what is observed
-    assert ((plain[as_if.COURSE] - plain["by label"]).abs() < 1e-3).all()
+    wrong = wide.loc["misdirected"]
     assert ((wrong["carry on"] - wrong["by label"]).abs() < 1e-3).all()
-
-
-def test_verdicts_on_dates_and_lies_turn_with_the_data():
-    runs_ = lambda setting, *dates: pd.DataFrame(
-        [
-            {"setting": setting, "dimension": 5, "labels": 4, "seed": i, "1-after N=2": date}
-            for i, date in enumerate(dates)
-        ]
-    )
-    usual, never = runs_("fast-1", 1e4, 2e4, 3e4), float("nan")
-    assert "3 of 3" in prose_as_if.no_bigram(
-        runs_("no-repeats", 2e4, 3e4, 4e4), usual
-    ) and "not what recall over a distance takes" in prose_as_if.no_bigram(runs_("no-repeats", 2e4, 3e4, 4e4), usual)
-    without = prose_as_if.no_bigram(runs_("no-repeats", never, never, 4e4), usual)
-    assert "not learnt in most" in without and "not by the end" in without and "Ratio" not in without
-    index = lambda a, b: pd.DataFrame(
-        [{"setting": "error-0.2-noise-0", "label index 2 N=2": a}, {"setting": "study-8", "label index 2 N=2": b}]
-    )
-    assert (
-        "depends on training" in prose_as_if.lies(index(0.0, 1.0))
-        and "All trainings" in prose_as_if.lies(index(0.0, 0.1))
-        and "No training" in prose_as_if.lies(index(1.0, 0.9))
-    )
+    # the right label's course is what is observed
+    plain = wide.loc["plain"].query("k > 1")
+    assert ((plain[as_if.COURSE] - plain["by label"]).abs() < 1e-3).all()
