@@ -139,7 +139,7 @@ def test_the_declaration():
 
 def test_circuits_decide_their_claim_by_the_rule():
     """Strangers, twins and a mixture of both, in five models each; too few models say nothing."""
-    from test_dissect import CARRYING, table
+    from made_circuits import CARRYING, circuits as table
 
     one, other = set(CARRYING[:60]), set(CARRYING[60:120])
     models = lambda second, corruption="whole-context", count=5: [
@@ -160,7 +160,7 @@ def test_circuits_decide_their_claim_by_the_rule():
         asked[prose_claims.CONTROLS]["status"] == "in part" and "overlap 1.00" in asked[prose_claims.CONTROLS]["answer"]
     )
     assert {row["status"] for question, row in asked.items() if question != prose_claims.CONTROLS} == {"not tested"}
-    from test_dissect import compared
+    from made_circuits import compared
 
     asked = {
         row["question"]: row
@@ -172,7 +172,7 @@ def test_circuits_decide_their_claim_by_the_rule():
     )
     few = {
         row["question"]: row
-        for row in prose_claims.questions([], circuits=pd.concat(models(one)), compared=compared(40, 60, 80, runs_=4))
+        for row in prose_claims.questions([], circuits=pd.concat(models(one)), compared=compared(40, 60, 80, models=4))
     }
     assert few[prose_claims.CONTROLS]["status"] == "in part"
 
