@@ -32,12 +32,20 @@ def name_of(path):
 MODULES = {name_of(path): path for path in SOURCES if path.is_relative_to(ROOT / "recall")}
 
 
+def executed(node):
+    """All that is in a syntax tree but for what is there for types only."""
+    yield node
+    for each in ast.iter_child_nodes(node):
+        if not (isinstance(each, ast.If) and ast.unparse(each.test) == "TYPE_CHECKING"):
+            yield from executed(each)
+
+
 @cache
 def imported(module):
     """Names of all modules that a module of recall imports, also inside its functions; of a package and what it holds,
     what it holds."""
     found = set()
-    for node in ast.walk(tree(MODULES[module])):
+    for node in executed(tree(MODULES[module])):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
