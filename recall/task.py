@@ -268,8 +268,8 @@ class Task:
         check("split", split in ("train", "evaluation"), "train or evaluation", split)
         config, generator, device = self.config, stream(split, self.seed, step, device=self.device), self.device
         draw = lambda *shape: torch.rand(*shape, generator=generator, device=device)
-        counts = _system_counts(config, batch_size, generator)  # [B] systems per trace
-        cuts = _study_segments if config.generator == "study" else _compact_segments
+        counts = system_counts(config, batch_size, generator)  # [B] systems per trace
+        cuts = study_segments if config.generator == "study" else compact_segments
         start, length = cuts(config, counts, generator)  # [B, S] each
         slot = (draw(*length.shape) * counts[:, None]).long()
         if not config.repeats:
@@ -282,7 +282,7 @@ class Task:
             label = torch.where(wrong, other, label)
         segments = Segments(system, label, start + 1, length, resume_times(system, length))
         if self.library is not None and split == "train":
-            drawn, observations = None, self.library[_distinct(len(self.library), counts, generator)]
+            drawn, observations = None, self.library[distinct_subsets(len(self.library), counts, generator)]
         else:
             steps = min(int((segments.first + segments.length).max()), config.trace_length)
             drawn = systems.draw(config.family, int(counts.sum()), config.dimension, generator)
@@ -291,13 +291,13 @@ class Task:
         return Batch(tokens, segments, observations, drawn)
 
 
-def _system_counts(config, batch_size, generator):
+def system_counts(config, batch_size, generator):
     m = torch.arange(1, config.max_systems + 1, device=generator.device)
     weight = m.double() ** -ZIPF_EXPONENT if config.generator == "study" else (m >= config.min_systems).double()
     return torch.multinomial(weight, batch_size, replacement=True, generator=generator) + 1
 
 
-def _study_segments(config, counts, generator):
+def study_segments(config, counts, generator):
     """Poisson(2m) i.i.d. uniform cuts; neighbouring cuts d rows apart make a segment of d - 2 payload rows."""
     T, device = config.trace_length, generator.device
     cuts = torch.poisson(CUTS_PER_SYSTEM * counts.float(), generator=generator).clamp(max=MAX_CUTS)
@@ -311,7 +311,7 @@ def _study_segments(config, counts, generator):
     return position[:, :-1], position.diff(dim=1) - 2
 
 
-def _compact_segments(config, counts, generator):
+def compact_segments(config, counts, generator):
     T, device = config.trace_length, generator.device
     shape = len(counts), -(-T // (config.min_payload + 2))
     length = torch.randint(config.min_payload, config.max_payload + 1, shape, generator=generator, device=device)
@@ -334,7 +334,7 @@ def _without_repeats(slot, length, counts, generator):
     return slot
 
 
-def _distinct(size, counts, generator):
+def distinct_subsets(size, counts, generator):
     """Library indices [sum(counts)]: of each trace, a uniform subset (Floyd's algorithm, all traces at once)."""
     most, device = int(counts.max()), generator.device
     chosen = torch.full((len(counts), most), -1, device=device)

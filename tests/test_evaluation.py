@@ -6,7 +6,7 @@ import torch
 
 from recall import evaluation, interventions
 from recall.evaluation import EvaluationConfig, Evaluator, emergence, event_errors, first_below, identification_score
-from recall.needle import needle_prompts, prompt_rows
+from recall.needle import needle_prompts
 from recall.predictors import Recall, Zero
 from recall.task import TaskConfig
 
@@ -53,23 +53,6 @@ def test_score_by_hand():
     assert identification_score(0.25, "haar", 2) == pytest.approx(0.5)
     assert identification_score(0.375, "haar", 4) == pytest.approx(0.5)
     assert math.isnan(identification_score(0.1, "haar", 1)) and math.isnan(identification_score(0.1, "identity", 2))
-
-
-def test_prompts_are_what_the_protocol_says():
-    prompts = needle_prompts(CONFIG, 3, haystacks=2, traces=5, needle=1)
-    L, n = CONFIG.labels, CONFIG.dimension
-    assert prompts.inputs.shape == (10, prompt_rows(CONFIG, 3), CONFIG.columns) and prompts.query_row == 1 + 12 * 3
-    opens = prompts.tokens[..., 0 : 2 * L : 2] > 0
-    assert opens.any(-1).nonzero()[:, 1].view(10, 4).tolist() == [[1, 13, 25, 37]] * 10
-    label = opens.float().argmax(-1)
-    assert torch.equal(label[:, prompts.query_row], label[:, 13])  # the needle is segment 1
-    assert not torch.equal(label[:, 37], label[:, 1])
-    # the query goes on where the needle stopped, by its own map; traces of a haystack share the maps
-    needle, query = prompts.tokens[:, 14:24, -n:], prompts.tokens[:, 38:, -n:]
-    A = prompts.systems.A[prompts.segments.system[:, 1]]
-    assert torch.allclose((A @ needle[:, -1:].mT).squeeze(-1), query[:, 0], atol=1e-5)
-    assert torch.equal(A[0], A[4]) and not torch.equal(A[4], A[5])
-    assert not torch.equal(needle[0], needle[1])
 
 
 def test_k_is_read_on_the_right_row():
@@ -139,11 +122,9 @@ def test_evaluator_is_fixed_and_complete():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: needle_prompts(CONFIG, 5), r"systems must be 1 to labels \(4\), not 5"),
-        (lambda: needle_prompts(CONFIG, 2, needle=2), r"needle must be 0 to systems - 1 \(1\), not 2"),
-        (lambda: needle_prompts(CONFIG, 2, traces=0), "traces must be at least 1"),
         (lambda: EvaluationConfig(haystacks=0), "haystacks must be at least 1"),
-        (lambda: EvaluationConfig(systems=()), "systems must be"),
+        (lambda: EvaluationConfig(systems=()), r"systems must be counts of at least 1, not \(\)"),
+        (lambda: EvaluationConfig(systems=(0, 2)), r"systems must be counts of at least 1, not \(0, 2\)"),
     ],
 )
 def test_bad_input(call, message):

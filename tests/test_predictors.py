@@ -3,12 +3,10 @@ import pytest
 import torch
 
 from recall import evaluation
-from recall.interventions import apply
 from recall.needle import needle_prompts
 from recall.predictors import (
     REFERENCES,
     CarryOn,
-    Kalman,
     LabelBlind,
     Match,
     Pool,
@@ -90,10 +88,9 @@ def test_pseudoinverse_theory(n):
         assert row["mean"] == pytest.approx(pseudoinverse_error(n, int(row.k)), abs=0.06)
 
 
-# Facts section 3. Those of n = 5 follow the protocol (median over the traces of a system, then over systems); those of
-# the
-# other dimensions are medians over one trace per system, which is a different number (0.47 against 0.51 at n = 3, k =
-# 3).
+# Facts section 3.  Those of n = 5 follow the protocol (median over the traces of a system, then over systems); those of
+# the other dimensions are medians over one trace per system, which is a different number (0.47 against 0.51 at n = 3,
+# k = 3).
 MEDIANS = {
     2: (8000, 1, [0.683, 0.683, 0.222, 0]),
     3: (8000, 1, [0.792, 0.792, 0.465, 0.151, 0]),
@@ -130,41 +127,6 @@ def test_recall_is_exact_with_the_label_and_wrong_by_two_without():
     assert wrong.label_index.iloc[0] == pytest.approx(1, abs=1e-3)
     blind = evaluation.table(LabelBlind(CONFIG).predict, prompts, CONFIG, "misdirected").query("event == 'query'")
     assert blind.label_index.iloc[0] == pytest.approx(0.5, abs=0.06)  # sum of both, equal weights
-
-
-def test_kalman_against_brute_force_conditioning():
-    """Second route: the joint Gaussian of all observations of one system, conditioned on those already seen."""
-    config = TaskConfig.compact(1, 2, family="gaussian")
-    prompts = needle_prompts(config, 2, haystacks=2, traces=2)
-    answer = Kalman(config, prompts).predict(prompts.inputs)
-    lti, K = prompts.systems, prompts.query_row
-    for b in range(4):
-        system = int(prompts.segments.system[b, 0])
-        A, C = lti.A[system].double().numpy(), lti.C[system].double().numpy()
-        S = np.zeros_like(A)
-        power = np.eye(len(A))
-        for _ in range(3000):  # stationary covariance by its series
-            S += lti.state_noise**2 * power @ power.T
-            power = A @ power
-        T = prompts.observations.shape[1]
-        cross = lambda lag: (C @ np.linalg.matrix_power(A, lag) @ S @ C.T).item()
-        cov = np.array([[cross(abs(i - j)) for j in range(T)] for i in range(T)])
-        cov += lti.observation_noise[system].item() ** 2 * np.eye(T)
-        y = prompts.observations[system, :, 0].double().numpy()
-        for k in range(prompts.targets.shape[1] - K):
-            seen = 10 + k
-            best = cov[seen, :seen] @ np.linalg.solve(cov[:seen, :seen], y[:seen])
-            assert answer[b, K + k, 0].item() == pytest.approx(best, abs=1e-3)
-    with pytest.raises(ValueError, match="gaussian"):
-        Kalman(CONFIG, needle_prompts(CONFIG, 1, haystacks=1, traces=1))
-
-
-def test_kalman_beats_least_squares_on_noise():
-    config = TaskConfig.compact(2, 2, family="gaussian")
-    prompts = needle_prompts(config, 2, haystacks=20, traces=20)
-    mean = lambda p: evaluation.table(p.predict, prompts, config).query("event == 'query'")["mean"].mean()
-    assert mean(Kalman(config, prompts)) < 0.95 * min(mean(Recall(config)), mean(Zero(config)))
-    assert apply("plain", prompts, config) is prompts
 
 
 def test_matching_by_state_needs_no_label_from_the_second_observation():

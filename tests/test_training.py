@@ -1,5 +1,4 @@
 import json
-import math
 import os
 import signal
 import subprocess
@@ -11,10 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from recall import measures, runs, settings, training
-from recall.evaluation import EvaluationConfig
+from recall import runs, settings, training
+from recall.config import to_json
+from recall.evaluation import EvaluationConfig, Evaluator
 from recall.settings import TrainingConfig
-from recall.studies.abilities import tables
 from recall.task import Task, TaskConfig, after_query
 
 
@@ -47,7 +46,7 @@ def test_weighted_loss_by_hand():
     # counted along each trace, without the segment records' arithmetic
     k = torch.zeros(batch.mask.shape, dtype=torch.long)
     for trace, records in enumerate(zip(*(column.tolist() for column in vars(batch.segments).values()))):
-        for system, label, start, length, first in zip(*records):
+        for _, _, start, length, first in zip(*records):
             for i in range(max(length, 0)):
                 if start + i < k.shape[1]:
                     k[trace, start + i] = i + 1 if first > 0 else 0
@@ -87,12 +86,13 @@ def test_resume_gives_the_same_weights_and_history(tmp_path, optimiser):
     assert sorted(whole.history.step.unique()) == [0, 5, 10, 12]
 
 
+@pytest.mark.standard
 def test_a_kill_loses_nothing(tmp_path):
     """SIGKILL a training process in the middle; what is there is whole, and the resumed run equals an undisturbed
     one.
     """
     config = tiny(steps=400)
-    (tmp_path / "config.json").write_text(runs.canonical(settings.to_json(config)))
+    (tmp_path / "config.json").write_text(runs.canonical(to_json(config)), encoding="utf-8")
     code = (
         "import sys; from recall import settings, training; training.SAVE_SECONDS = 0.05; training.FINAL_HAYSTACKS, "
         "training.FINAL_TRACES = 2, 3\n"
@@ -134,7 +134,7 @@ def test_run_folder_is_verified(tmp_path):
     assert training.train(tiny(), run.folder).manifest == run.manifest  # finished runs are not trained again
     with pytest.raises(ValueError, match="out must be a folder of this configuration"):
         training.train(tiny(steps=13), run.folder)
-    (run.folder / "final.csv").write_text("nothing")
+    (run.folder / "final.csv").write_text("nothing", encoding="utf-8")
     with pytest.raises(ValueError, match="final.csv is missing or altered"):
         runs.open_run(run.folder)
 
@@ -143,8 +143,6 @@ def test_published_weights_are_what_final_was_measured_on(tmp_path):
     run = training.train(tiny(), tmp_path / "run")
     config = settings.from_json(run.config)
     larger = replace(config.evaluation, seed=1)
-    from recall.evaluation import Evaluator
-
     again = Evaluator(config.task, larger)(training.trained_model(run).predict)
     assert again["mean"].tolist() == pytest.approx(run.final["mean"].tolist(), rel=1e-4)
 
@@ -154,53 +152,12 @@ def test_checkpoint_of_another_config(tmp_path):
     other = settings.preset("fast-0", 3, 2)
     with pytest.raises(ValueError, match="checkpoint must fit the run's model: size mismatch for read_in.weight"):
         training.build_model(other, run.weights())
-    broken = tmp_path / "broken.safetensors"
-    broken.write_bytes(b"pickle")
-    with pytest.raises(ValueError, match="checkpoint must be a readable safetensors file"):
-        runs.load_tensors(broken)
 
 
-def test_json_round_trip_and_its_errors():
-    config = settings.preset("fast-0", 3, 4, seed=7)
-    values = settings.to_json(config)
-    assert settings.from_json(json.loads(json.dumps(values))) == config
-    for path, value, message in [
-        (("task", "colour"), 1, "task.colour must be left out"),
-        (("task", "dimension"), "five", "task.dimension must be of type int, not 'five'"),
-        (("task", "dimension"), 0, "dimension must be 1 to 64"),
-        (("model", "n_in"), 99, r"model.n_in must be the task's columns \(13\), not 99"),
-        (("evaluation", "systems"), [9], "evaluation.systems must be at most labels"),
-        (("training", "steps"), 0, "steps must be at least 1"),
-        (("seed",), True, "seed must be of type int"),
-    ]:
-        bad = json.loads(json.dumps(values))
-        inner = bad
-        for key in path[:-1]:
-            inner = inner[key]
-        inner[path[-1]] = value
-        with pytest.raises(ValueError, match=message):
-            settings.from_json(bad)
-    del values["model"]["n_out"]
-    with pytest.raises(ValueError, match="model.n_out must be given"):
-        settings.from_json(values)
-
-
-def test_names_are_stable():
-    """A changed configuration class would orphan every committed run."""
-    for run in runs.load_all():
-        config = settings.from_json(run.config)
-        assert config.name == run.name and settings.to_json(config) == run.config
-        if config.setting in settings.PRESETS:
-            assert config == settings.preset(config.setting, config.task.dimension, config.task.labels, config.seed)
-
-
-def test_rates():
-    config = TrainingConfig(steps=100, warmup=10, decay_from=0.5)
-    assert config.rate(0) == pytest.approx(0.1) and config.rate(30) == 1 and config.rate(75) == pytest.approx(0.5)
-    assert TrainingConfig(warmup=0).rate(0) == 1
+def test_muon_has_the_hidden_matrices_and_adamw_the_rest():
     model = training.build_model(tiny())
     muon = training.optimisers(model, tiny().training)[1]
-    hidden = [p for p in muon.param_groups[0]["params"]]
+    hidden = muon.param_groups[0]["params"]
     assert len(hidden) == 4 * 3 and all(p.ndim == 2 for p in hidden)
     adamw = training.optimisers(model, replace(tiny().training, optimiser="adamw"))
     assert len(adamw) == 1 and len(adamw[0].param_groups[0]["params"]) == len(list(model.parameters()))
@@ -213,23 +170,15 @@ def test_checkpoints_are_log_spaced():
     assert steps[0] == 0 and steps[-1] == 3000 and max(ratios) < 1.3
 
 
-def test_position_table_fits_the_largest_prompt():
-    for n, labels in [(2, 2), (5, 8), (5, 25)]:
-        config = settings.preset("fast-0", n, labels)
-        longest = 1 + (max(10, n + 2) + 2) * labels + n + 3
-        assert config.model.n_positions >= max(longest, config.task.trace_length)
-
-
 def test_bf16_and_threads_run(tmp_path):
     run = training.train(tiny(steps=3), tmp_path / "run", bf16=True, threads=2)
     assert run.manifest["bf16"] is True and run.history["mean"].notna().all()
     assert torch.get_num_threads() == 1  # given back
 
 
+@pytest.mark.standard
 def test_training_really_learns(tmp_path):
-    """150 steps at n = 1 (maps +1 and -1) must at least learn to go on: an untrained or mis-aligned model stays near
-    1.
-    """
+    """150 steps at n = 1 (maps +1 and -1) must at least learn to go on: an untrained or mis-aligned model stays near 1."""
     config = settings.preset("fast-0", 1, 2, steps=150, batch_size=16, evaluate_every=75)
     config = replace(config, evaluation=EvaluationConfig(systems=(1,), haystacks=20, traces=10))
     history = training.train(config, tmp_path / "run").history
@@ -237,40 +186,12 @@ def test_training_really_learns(tmp_path):
     assert last["mean"].item() < 0.3
 
 
-def test_needle_distance_reads_every_checkpoint(tmp_path):
-    run = training.train(tiny(), tmp_path / "run")
-    rows = tables.needle_distance(run.folder, haystacks=2, traces=3)
-    assert sorted(rows.examples.unique()) == [4 * step for step in training.checkpoint_steps(12)]
-    assert rows.groupby(["needle", "k"]).size().to_dict() == {
-        (n, k): 2 for n in ("farthest", "nearest") for k in (1, 2)
-    }
-    assert set(rows.run) == {settings.from_json(run.config).name}
-    runs.discard(run.folder)
-    (run.folder / "config.json").write_text(runs.canonical(run.config))
-    with pytest.raises(ValueError, match="checkpoints must be in the run folder"):
-        tables.needle_distance(run.folder)
-
-
 def test_a_diverging_run_ends_as_such_and_keeps_its_curve(tmp_path):
     run = training.train(tiny(steps=400, muon_rate=1e4, learning_rate=1e4), tmp_path / "run")
     assert run.manifest["ended"] == "diverged" and 0 < run.manifest["steps"] < 400
     assert run.history.step.max() == run.manifest["steps"] and run.history.step.min() == 0
     assert not run.history.loss.iloc[-1] < training.DIVERGED
-    row = measures.describe(run)
-    assert row["ended"] == "diverged" and row["steps"] == run.manifest["steps"]
-    assert math.isnan(row["emergence"]["1-after"][2])
     assert training.train(tiny(steps=400, muon_rate=1e4, learning_rate=1e4), tmp_path / "run").manifest == run.manifest
-
-
-def test_a_run_that_learnt_and_then_diverged_has_nothing(tmp_path):
-    """Planted: both abilities are there in every evaluation but the last, which is when the loss blew up."""
-    run = training.train(tiny(), tmp_path / "run")
-    run.history.loc[run.history.step < 12, "score"] = 0.9
-    for ended, reached in (("steps", True), ("diverged", False)):
-        run.manifest["ended"] = ended
-        assert [date.reached for date in measures.dates(run, 2).values()] == [reached] * 2
-        assert math.isnan(measures.describe(run)["emergence"]["2-after"][2]) is not reached
-        assert math.isnan(measures.price(run)["both seconds"]) is not reached
 
 
 def test_patience_ends_a_run_once_both_abilities_have_stayed(tmp_path, monkeypatch):
@@ -306,29 +227,21 @@ def test_patience_ends_a_run_once_both_abilities_have_stayed(tmp_path, monkeypat
     assert training.train(tiny(steps=100, patience=3), tmp_path / "run") == ("emerged", 30)
 
 
-def test_later_fields_are_left_out_of_names_while_at_their_default():
-    plain, other = tiny(), tiny(patience=2, beta2=0.95)
-    assert "patience" not in settings.to_json(plain)["training"] and "beta2" not in settings.to_json(plain)["training"]
-    assert settings.to_json(other)["training"]["patience"] == 2 and other.name != plain.name
-    assert settings.from_json(settings.to_json(other)) == other and settings.from_json(settings.to_json(plain)) == plain
-    for field, value, message in [
-        ("beta2", 1.0, "beta2 must be 0 to below 1"),
-        ("momentum", -0.1, "momentum must be 0"),
-        ("patience", -1, "patience must be at least 0"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            tiny(**{field: value})
+def test_evaluate_is_the_needle_test_of_a_run_or_of_a_predictor(tmp_path):
+    run = training.train(tiny(), tmp_path / "run")
+    how = dict(haystacks=2, traces=3, seed=5)
+    rows = training.evaluate(run, intervention="misdirected", **how)
+    model, task = training.trained_model(run), settings.from_json(run.config).task
+    pd.testing.assert_frame_equal(rows, training.evaluate(model, task, intervention="misdirected", **how))
+    assert set(rows.condition) == {"misdirected"} and set(rows.systems) == {2} and rows["mean"].notna().all()
+    with pytest.raises(ValueError, match="task must be given for what is not a run, not None"):
+        training.evaluate(model)
 
 
-def test_vary_replaces_parts_and_keeps_the_rest():
-    base = settings.preset("fast-0", 3, 4, seed=7)
-    changed = settings.vary(base, "long", task={"max_payload": 10, "trace_length": 112}, training={"momentum": 0.5})
-    assert changed.setting == "long" and changed.seed == 7 and changed.training.momentum == 0.5
-    assert changed.model.n_positions == 112 and replace(changed.model, n_positions=base.model.n_positions) == base.model
-    assert settings.vary(base, base.setting) == base
-    for parts, message in [
-        ({"colour": {}}, "part must be task, model, training or evaluation, not 'colour'"),
-        ({"model": {"width": 3}}, "model field must be one of n_in, .*, not 'width'"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            settings.vary(base, "x", **parts)
+def test_a_committed_run_is_taken_for_one_that_is_asked_for(tmp_path, monkeypatch):
+    config = tiny(steps=2)
+    run = training.train(config, tmp_path / "runs" / config.name)
+    monkeypatch.setenv("RECALL_DATA", str(tmp_path))
+    assert training.load_or_train(config, tmp_path / "cache").manifest == run.manifest
+    other = training.load_or_train(tiny(steps=3), tmp_path / "cache")
+    assert other.folder == tmp_path / "cache" / tiny(steps=3).name and other.manifest["steps"] == 3
