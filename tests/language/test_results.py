@@ -11,6 +11,13 @@ import pytest
 from recall import runs
 from recall.language import pretrain, results, revisions
 from recall.language.prompts import PromptConfig
+from recall.runs import Run
+
+COMMITTED = runs.data_folder() / "language"
+# bits and shares: AVX-512, AVX2 and plain code of an Intel processor come within 0.005 of the committed tables of an
+# AMD up to step 23, and within 0.07 up to step 64; a learning rate 3 % off is 0.02 away
+ROUNDING = 0.01
+QUESTIONS = 37  # quantities by kind of labels and token, at each step
 
 STEPS = (0, 100, 200, 400, 800)
 # bits still missing
@@ -84,49 +91,80 @@ def test_bad_folders(tmp_path):
         results.gaps(pd.DataFrame(), pd.DataFrame(), "accuracy")
 
 
-def test_committed_tables_are_those_of_a_run_from_nothing(tmp_path):
-    """The first 181 steps of a committed seed again: the second token's half-way, for which another processor may
-    differ by rounding.
-    """
-    pytest.importorskip("transformers")
-    ((path, made),) = [(path, json.loads(path.read_text())) for path in (runs.data_folder() / "language").glob("invented-0/made.json")]
+def made(name):
+    return json.loads((COMMITTED / name / "made.json").read_text(encoding="utf-8"))
+
+
+def again(tmp_path, steps, asked_at):
+    """The first steps of the committed seed 0 once more: its table beside the committed one."""
+    there = made("invented-0")
     words, config = pretrain.recipe("invented", 0)
-    assert (
-        made["training"]["config"] == asdict(config)
-        and made["command"] == "python -m recall language --train invented --seed 0 --out invented-0"
-    )
-    assert made["prompts"]["lexicon"] == hashlib.sha256(words.to_csv().encode()).hexdigest()
-    pretrain.train(words, replace(config, steps=181), tmp_path / "model", seed=0)
-    asked = PromptConfig(**{f.name: made["prompts"][f.name] for f in fields(PromptConfig)})
-    found, _ = revisions.run(str(tmp_path / "model"), ["step128", "step181"], words, asked, tmp_path / "out")
+    assert there["training"]["config"] == asdict(config)
+    assert there["command"] == "python -m recall language --train invented --seed 0 --out invented-0"
+    assert there["prompts"]["lexicon"] == hashlib.sha256(words.to_csv().encode()).hexdigest()
+    pretrain.train(words, replace(config, steps=steps), tmp_path / "model", seed=0)
+    asked = PromptConfig(**{each.name: there["prompts"][each.name] for each in fields(PromptConfig)})
+    names = [f"step{step}" for step in asked_at]
+    found, _ = revisions.run(str(tmp_path / "model"), names, words, asked, tmp_path / "out")
     keys = ["step", "labels", "k", "quantity"]
-    both = pd.read_csv(path.parent / "summary.csv").merge(found[found.pairs == "all"], on=keys, suffixes=("", "_again"))
-    assert (
-        len(both) == 2 * 3 * 2 * 6 + 2
-        and both.query("quantity == 'gained' and k == 2 and step == 181")["mean"].min() > 0.5
-    )
-    outside = both[(both.mean_again < both.low - 0.005) | (both.mean_again > both.high + 0.005)]
-    assert outside.empty, outside[[*keys, "low", "high", "mean_again"]]
+    summary = pd.read_csv(COMMITTED / "invented-0" / "summary.csv")
+    both = summary.merge(found[found.pairs == "all"], on=keys, suffixes=("", "_again"))
+    assert len(both) == len(asked_at) * QUESTIONS
+    return both
 
 
+@pytest.mark.standard
+def test_committed_tables_begin_as_a_run_from_nothing(tmp_path):
+    """Before rounding, which differs from processor to processor, has grown."""
+    pytest.importorskip("transformers")
+    both = again(tmp_path, 23, (16, 23))
+    far = both[(both["mean"] - both.mean_again).abs() > ROUNDING]
+    assert far.empty, far[["step", "labels", "k", "quantity", "mean", "mean_again"]]
+
+
+@pytest.mark.nightly
+def test_a_run_from_nothing_is_half_way_to_its_second_token_where_the_committed_one_is(tmp_path):
+    pytest.importorskip("transformers")
+    both = again(tmp_path, 181, (128, 181)).set_index(["quantity", "k", "step"]).sort_index()
+    for column in ("mean", "mean_again"):
+        assert both.loc[("gained", 2, 181), column].min() > 0.5  # of 3 bits: going on has begun,
+        assert (
+            both.loc[("gained", 1, 181), column].max() < 1.4
+        )  # looking up has not: so much is had by knowing the answers
+
+
+@pytest.mark.standard
 def test_committed_conditions_are_the_recipes():
-    found = {path.parent.name: json.loads(path.read_text()) for path in (runs.data_folder() / "language").glob("*/made.json")}
-    assert {name for name in found if name.startswith("invented")} == {f"invented-{seed}" for seed in range(5)}
-    for name, made in found.items():
-        words, config = pretrain.recipe(*(int(part) if part.isdigit() else part for part in name.split("-")))
-        assert made["training"]["config"] == asdict(config) and made["prompts"]["tasks"] == config.tasks
-        assert made["prompts"]["lexicon"] == hashlib.sha256(words.to_csv().encode()).hexdigest()
+    names = {path.parent.name for path in COMMITTED.glob("*/made.json")}
+    assert {name for name in names if name.startswith("invented")} == {f"invented-{seed}" for seed in range(5)}
+    for name in names:
+        recipe, _, seed = name.rpartition("-")
+        words, config = pretrain.recipe(recipe, int(seed))
+        there = made(name)
+        assert there["training"]["config"] == asdict(config) and there["prompts"]["tasks"] == config.tasks
+        assert there["prompts"]["lexicon"] == hashlib.sha256(words.to_csv().encode()).hexdigest()
 
 
 def test_one_clock_is_each_models_own_going_on(tmp_path):
-    from test_claims import EARLY, LATE
-    from test_claims import made as toy
-
     kept(tmp_path, 1)
-    found = results.on_one_clock(results.load(tmp_path)[0], [toy(tmp_path, 300, LATE, EARLY)])
+    late, early = (0, 0, 0.1, 0.2, 0.8, 0.9), (0, 0, 0.4, 0.8, 0.9, 0.9)  # 1- and 2-after-query at 0, 100, 200, ...
+    rows = [
+        dict(examples=100 * i, systems=2, condition="plain", event="query", k=k, score=score)
+        for k, scores in ((1, late), (2, early))
+        for i, score in enumerate(scores)
+    ]
+    toy = Run(tmp_path, dict(seed=300), pd.DataFrame(rows), pd.DataFrame(), {})
+    found = results.on_one_clock(results.load(tmp_path)[0], [toy])
     rows = found[found["where"] == "toy"].groupby("what")
-    assert {what: list(part.score) for what, part in rows} == {"beginning again": LATE[1:], "going on": EARLY[1:]}
+    assert {what: tuple(part.score) for what, part in rows} == {"beginning again": late[1:], "going on": early[1:]}
     # 2-after is at 0.4 and 0.8 after 2 and 3 evaluations: 1/2 at a quarter of the way, in logs
     assert rows.get_group("going on").octaves.iloc[0] == pytest.approx(-math.log2(2 * 1.5**0.25))
     second = found[(found["where"] == "invented, names") & (found.what == "going on")].set_index("octaves").score
     assert second.index[1] == pytest.approx(1 - 1.5 / 1.8) and second.iloc[1] == pytest.approx(0.8)
+
+
+def test_other_folders_are_no_runs(tmp_path):
+    kept(tmp_path, 3)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "made.json").write_text("{}", encoding="utf-8")
+    assert set(results.load(tmp_path)[0].seed) == {3}

@@ -18,7 +18,7 @@ from recall.language import lexicon, pretrain, prompts, revisions
 from recall.language.lexicon import LexiconConfig, invented
 from recall.language.pretrain import PretrainConfig
 
-pytest.importorskip("transformers")
+pytestmark = pytest.mark.standard
 
 OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 WORDS = invented(LexiconConfig(twins=8), 0)
@@ -28,6 +28,7 @@ SMALL = PretrainConfig(width=16, layers=1, heads=2, batch_size=2, steps=32, toke
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A folder of six revisions of an Olmo2 model, with its lexicon."""
+    pytest.importorskip("transformers")
     folder = tmp_path_factory.mktemp("saved")
     pretrain.train(WORDS, SMALL, folder, seed=1)
     return folder
@@ -70,7 +71,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_tables(saved, tmp_path, cap
     assert dict(labels="arbitrary", quantity="gained", last_step=32, pairs="all") in found
     revisions.run(str(saved), names, WORDS, prompts.PromptConfig(count=8), tmp_path / "whole")
     for name in ("summary.csv", "emergence.csv", "config.json"):
-        assert (tmp_path / "killed" / name).read_text() == (tmp_path / "whole" / name).read_text()
+        assert (tmp_path / "killed" / name).read_text(encoding="utf-8") == (tmp_path / "whole" / name).read_text(
+            encoding="utf-8"
+        )
     summary = pd.read_csv(tmp_path / "whole" / "summary.csv")
     assert set(summary.quantity) == {
         "accuracy",
@@ -132,7 +135,7 @@ def test_no_padding_token_is_needed(saved):
 def test_targets_that_cannot_be_asked_are_refused_with_the_reason(saved, tmp_path, capsys, word, reason):
     """One in a list: left out and listed.  All: one line."""
     one = replace(WORDS, targets=((word, *WORDS.targets[0][1:]), *WORDS.targets[1:]))
-    (tmp_path / "one.csv").write_text(one.to_csv())
+    (tmp_path / "one.csv").write_text(one.to_csv(), encoding="utf-8")
     assert (
         main(arguments(saved, tmp_path / "out", "--revisions", "step0", "step32", "--pairs", str(tmp_path / "one.csv")))
         == 0
@@ -143,13 +146,14 @@ def test_targets_that_cannot_be_asked_are_refused_with_the_reason(saved, tmp_pat
         dict(source=WORDS.sources[0], task=WORDS.tasks[0])
     ] and re.search(reason, refused.reason[0])
     all_ = replace(WORDS, targets=tuple((word, *row[1:]) for row in WORDS.targets))
-    (tmp_path / "all.csv").write_text(all_.to_csv())
+    (tmp_path / "all.csv").write_text(all_.to_csv(), encoding="utf-8")
     error = one_line(capsys, *arguments(saved, tmp_path / "none", "--pairs", str(tmp_path / "all.csv")))
     assert re.search(f"lexicon must be .*0 usable of 72.*for example, {reason}", error), error
     assert not (tmp_path / "none").exists()
 
 
 def test_an_unreachable_hub_is_one_line(tmp_path):
+    pytest.importorskip("transformers")
     done = subprocess.run(
         [
             sys.executable,
@@ -159,6 +163,7 @@ def test_an_unreachable_hub_is_one_line(tmp_path):
         ],
         capture_output=True,
         text=True,
+        encoding="utf-8",
         env=OFFLINE,
     )
     assert done.returncode == 2 and done.stdout == "" and not (tmp_path / "out").exists()
@@ -198,12 +203,17 @@ def test_bad_input_is_one_line(saved, tmp_path, capsys, more, message):
 
 
 def test_train_then_evaluate_by_one_command(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("transformers")
     monkeypatch.setattr(pretrain, "recipe", lambda name, seed, steps: (WORDS, SMALL))
     call = ["language", "--train", "invented", "--out", str(tmp_path), "--prompts", "4", "--json"]
     assert main(call) == 0
-    first, trained = capsys.readouterr().out, (tmp_path / "pretrain.json").read_text()
+    first, trained = capsys.readouterr().out, (tmp_path / "pretrain.json").read_text(encoding="utf-8")
     assert json.loads(trained)["parameters"] > 0 and (tmp_path / "emergence.csv").exists()
-    assert main(call) == 0 and capsys.readouterr().out == first and (tmp_path / "pretrain.json").read_text() == trained
+    assert (
+        main(call) == 0
+        and capsys.readouterr().out == first
+        and (tmp_path / "pretrain.json").read_text(encoding="utf-8") == trained
+    )
     assert lexicon.read(tmp_path / "lexicon.csv") == WORDS
 
 
@@ -218,6 +228,7 @@ def test_training_again_gives_the_same_weights(saved, tmp_path):
 
 def test_a_small_model_learns_the_second_token_in_few_steps(tmp_path):
     """Two tasks, four words: what is trained is the question that is asked."""
+    pytest.importorskip("transformers")
     words = invented(LexiconConfig(tasks=2, syllables=2, twins=0), 0)
     pretrain.train(
         words,
@@ -234,37 +245,6 @@ def test_a_small_model_learns_the_second_token_in_few_steps(tmp_path):
     assert abs(gained[0]) < 0.1 and gained[96] > 0.5  # of log2 2 = 1 bit
 
 
-@pytest.mark.parametrize(
-    "name, key",
-    [
-        ("stage1-step140000-tokens294B", (1, 140000)),
-        ("step150-tokens1B", (0, 150)),
-        ("step512", (0, 512)),
-        ("stage2-ingredient1-step11931-tokens50B", (2, 11931)),
-        ("step-001000-2BT", (0, 1000)),
-    ],
-)
-def test_steps_of_published_names(name, key):
-    assert revisions.step_of(name) == key
-
-
-def test_choice_of_revisions_is_spaced_by_ratio(monkeypatch):
-    steps = [0, *(2**i for i in range(10)), *range(1000, 144000, 1000)]
-    monkeypatch.setattr(revisions, "available", lambda model: ["main", *(f"step{s}" for s in reversed(steps))])
-    assert revisions.choose("x", ["step*"]) == [f"step{s}" for s in steps]
-    few = [revisions.step_of(name)[1] for name in revisions.choose("x", ["step*"], at_most=9)]
-    assert few[0] == 0 and few[-1] == 143000 and 6 <= len(few) <= 10
-    assert all(2 <= b / a <= 8 for a, b in zip(few[1:], few[2:]))
-    assert revisions.choose("x", ["step5000", "step1"]) == ["step1", "step5000"]
-    with pytest.raises(ValueError, match="revisions must be among those of x"):
-        revisions.choose("x", ["step5"])
-
-
-def test_a_later_stage_lies_behind_the_one_before():
-    names = ["stage1-step10-tokens1B", "stage1-step900-tokens2B", "stage2-ingredient1-step50-tokens3B"]
-    assert [revisions.axis(names, name) for name in names] == [10, 900, 950]
-
-
 def test_revisions_in_the_hubs_cache_are_read_without_the_hub(saved, tmp_path):
     """The way of a hub's name, `from_pretrained(name, revision=...)`, on a cache laid out as the hub's library does;
     `--forget` empties it.
@@ -273,7 +253,7 @@ def test_revisions_in_the_hubs_cache_are_read_without_the_hub(saved, tmp_path):
     for i, revision in enumerate(("step0", "step32")):
         shutil.copytree(saved / revision, place / "snapshots" / (commit := str(i) * 40))
         (place / "refs").mkdir(exist_ok=True)
-        (place / "refs" / revision).write_text(commit)
+        (place / "refs" / revision).write_text(commit, encoding="utf-8")
     call = [
         sys.executable,
         "-m",
@@ -289,7 +269,9 @@ def test_revisions_in_the_hubs_cache_are_read_without_the_hub(saved, tmp_path):
             str(saved / "lexicon.csv"),
         ),
     ]
-    done = subprocess.run(call, capture_output=True, text=True, env={**OFFLINE, "HF_HUB_CACHE": str(tmp_path / "hub")})
+    done = subprocess.run(
+        call, capture_output=True, text=True, encoding="utf-8", env={**OFFLINE, "HF_HUB_CACHE": str(tmp_path / "hub")}
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == ["step0: 1 of 2", "step32: 2 of 2"]
     assert pd.read_csv(tmp_path / "out" / "emergence.csv").last_step.unique() == [32]
