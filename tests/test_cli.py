@@ -1,50 +1,51 @@
+"""Six verbs: what they print, what they write, and one line for every bad value."""
+
+import hashlib
 import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
-from recall import runs, settings
+from recall import data, runs, settings, studies
 from recall.__main__ import main
-
-needs_runs = pytest.mark.skipif(not runs.names(), reason="no committed run")
+from recall.model import GPT
 
 
 def call(capsys, *arguments):
-    code = main(list(arguments))
+    code = main([str(each) for each in arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
 
+def digests(folder):
+    return {path: hashlib.sha256(path.read_bytes()).digest() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "mine"
-    config = settings.preset("fast-0", 2, 3, steps=2, batch_size=2)
-    path = out.parent / "config.json"
-    path.write_text(json.dumps(settings.to_json(config)))
-    assert main(["train", "--config", str(path), "--out", str(out)]) == 0
-    return out
+    """A run folder: weights as at the start, n = 2 with 3 labels."""
+    folder, config = tmp_path_factory.mktemp("runs") / "mine", settings.preset("fast-0", 2, 3)
+    weights = GPT(config.model).state_dict()
+    table = pd.DataFrame(dict(step=[0, 2], k=1))
+    runs.write(folder, settings.to_json(config), table, table, weights, {})
+    return folder
 
 
-def test_train_by_preset_prints_json(tmp_path, capsys):
-    code, out, err = call(
-        capsys,
-        "train",
-        "--preset",
-        "fast-0",
-        "--dimension",
-        "2",
-        "--labels",
-        "2",
-        "--seed",
-        "5",
-        "--steps",
-        "2",
-        "--out",
-        str(tmp_path / "run"),
-        "--json",
-    )
+# --- train, evaluate, show
+
+
+@pytest.mark.standard
+@pytest.mark.parametrize("source", ["preset", "config"])
+def test_train_prints_json(trained, tmp_path, capsys, source):
+    config = settings.preset("fast-0", 2, 2, seed=5, steps=2, batch_size=2)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(settings.to_json(config)), encoding="utf-8")
+    given = dict(preset="--preset fast-0 --dimension 2 --labels 2 --seed 5 --steps 2", config=f"--config {file}")
+    code, out, _ = call(capsys, "train", *given[source].split(), "--out", tmp_path / "run", "--json")
     row = json.loads(out)
     assert code == 0 and (row["dimension"], row["labels"], row["seed"], row["steps"]) == (2, 2, 5, 2)
     assert row["emergence"]["1-after"] == {"2": None}
@@ -52,30 +53,17 @@ def test_train_by_preset_prints_json(tmp_path, capsys):
 
 
 def test_evaluate_rows(trained, capsys):
-    code, out, _ = call(
-        capsys,
-        "evaluate",
-        str(trained),
-        "--systems",
-        "3",
-        "--haystacks",
-        "2",
-        "--traces",
-        "2",
-        "--json",
-        "--intervention",
-        "misdirected",
-    )
+    how = "--systems 3 --haystacks 2 --traces 2 --intervention misdirected --json".split()
+    code, out, _ = call(capsys, "evaluate", trained, *how)
     rows = json.loads(out)
-    assert code == 0 and {"systems", "event", "k", "mean", "median", "q25", "q75", "score", "label_index"} <= set(
-        rows[0]
-    )
+    keys = {"systems", "event", "k", "mean", "median", "q25", "q75", "score", "label_index"}
+    assert code == 0 and keys <= set(rows[0])
     assert [(row["event"], row["k"]) for row in rows][:5] == [("query", k) for k in range(1, 6)]
 
 
-@needs_runs
+@pytest.mark.standard
 def test_committed_run_evaluates_to_its_own_table(capsys):
-    """The published weights give the committed numbers again."""
+    """The published weights give the committed numbers again, within what another processor rounds."""
     name = runs.names()[0]
     code, out, _ = call(capsys, "evaluate", name, "--systems", "2", "--json")
     got = [row for row in json.loads(out) if row["event"] == "query"]
@@ -84,79 +72,180 @@ def test_committed_run_evaluates_to_its_own_table(capsys):
     assert [row["mean"] for row in got] == pytest.approx(kept["mean"].tolist(), rel=0.02, abs=1e-3)
 
 
-@needs_runs
-def test_runs_json(capsys):
-    code, out, _ = call(capsys, "runs", "--json")
+SHOWN = {  # the keys that programs read
+    "runs": "name family dimension labels setting seed steps ended examples seconds evaluation_seconds checkpoint "
+    "emergence emergence_strict study_cutoff unedited misdirected",
+    "presets": "name parameters minutes memory_mb about",
+    "interventions": "name question label observation applies_to",
+}
+
+
+@pytest.mark.parametrize("what", [pytest.param("runs", marks=pytest.mark.standard), "presets", "interventions"])
+def test_show(what, capsys):
+    code, out, _ = call(capsys, "show", what, "--json")
     rows = json.loads(out)
-    assert code == 0 and [row["name"] for row in rows] == runs.names()
-    assert {
-        "name",
-        "family",
-        "dimension",
-        "labels",
-        "setting",
-        "seed",
-        "steps",
-        "seconds",
-        "checkpoint",
-        "emergence",
-    } <= set(rows[0])
+    assert code == 0 and all(list(row) == SHOWN[what].split() for row in rows)
+    assert what != "runs" or [row["name"] for row in rows] == runs.names()
+    code, out, _ = call(capsys, "show", what)
+    assert code == 0 and "name" in out.splitlines()[0] and len(out.splitlines()) == len(rows) + 1
 
 
-def test_listings(capsys):
-    for command, keys in (
-        ("presets", {"name", "parameters", "minutes", "memory_mb"}),
-        ("interventions", {"name", "question", "label", "observation", "applies_to"}),
-    ):
-        code, out, _ = call(capsys, command, "--json")
-        assert code == 0 and all(keys <= set(row) for row in json.loads(out))
-        code, out, _ = call(capsys, command)
-        assert code == 0 and "name" in out.splitlines()[0]
+@pytest.mark.standard
+def test_show_claims(capsys):
+    code, out, _ = call(capsys, "show", "claims", "--json")
+    assert code == 0 and all({"id", "status", "evidence"} <= set(row) for row in json.loads(out))
+
+
+# --- measure
+
+
+def made_up(name: str, whole: bool = True, **task):
+    task = dict(dimension=3, labels=4) | task
+    return SimpleNamespace(name=name, whole=whole, config=dict(task=task, setting="x", seed=0), folder=name)
+
+
+def of(chosen, **columns) -> pd.DataFrame:
+    return pd.DataFrame([dict(run=run.name, **columns) for run in chosen])
+
+
+@pytest.fixture
+def study(monkeypatch, tmp_path):
+    """A study of three measures and the runs a, b (without weights) and c in place of the real ones; data elsewhere."""
+    given = {name: made_up(name, name != "b") for name in "abc"}
+    both = lambda chosen: {"t": of(chosen, value=1), "u": of(chosen, value=2)}
+    after = lambda chosen, t: of(chosen, value=0 if t is None else len(t))
+    declared = (
+        studies.Measure(("t", "u"), studies.each(studies.whole), both),
+        studies.Measure(("v",), studies.each(lambda run: run.name == "a"), after, uses=("t",)),
+        studies.Measure(("w",), lambda chosen: [], both),
+    )
+    monkeypatch.setattr(studies, "measures", lambda name: declared)
+    monkeypatch.setattr(runs, "load", given.__getitem__)
+    monkeypatch.setenv("RECALL_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_measure_makes_what_the_runs_are_about(study, capsys):
+    code, out, _ = call(capsys, "measure", "when", "a", "b", "c", "--json")
+    lines = json.loads(out)
+    assert code == 0 and [(line["table"], line["runs"], line["rows"]) for line in lines] == [
+        ("t", 2, 2),
+        ("u", 2, 2),
+        ("v", 1, 1),
+    ]
+    assert [line["file"] for line in lines] == [f"_runs/tables/{name}.csv" for name in "tuv"]
+    assert pd.read_csv("_runs/tables/v.csv").value.tolist() == [2]  # of the table made just before
+    assert not (study / "data").exists()
+
+
+def test_measure_makes_only_the_tables_that_are_named(study, capsys):
+    code, out, _ = call(capsys, "measure", "when", "a", "b", "--tables", "v", "--out", "mine", "--json")
+    assert code == 0 and [line["file"] for line in json.loads(out)] == ["mine/v.csv"]
+    assert pd.read_csv("mine/v.csv").value.tolist() == [0]
+
+
+def test_only_commit_changes_the_committed_tables(study, capsys):
+    data.merge("t", pd.DataFrame(dict(run=["c", "a"], value=[8, 9])))
+    code, out, _ = call(capsys, "measure", "when", "a", "--commit", "--json")
+    assert code == 0 and [line["file"] for line in json.loads(out)] == [
+        str(study / "data" / "tables" / f"{name}.csv") for name in "tuv"
+    ]
+    assert data.table("t").values.tolist() == [["c", 8], ["a", 1]]
+    assert not (study / "_runs").exists()
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["train", "--preset", "fast-9", "--out", "X"], "preset must be one of fast-1, fast-0, .*, not 'fast-9'"),
-        (["train", "--preset", "fast-0", "--dimension", "0", "--out", "X"], "dimension must be 1 to 64, not 0"),
-        (
-            ["train", "--preset", "fast-0", "--labels", "0", "--out", "X"],
-            "labels must be at least 2: with one there is nothing to recall, not 0",
-        ),
-        (["train", "--preset", "fast-0", "--steps", "0", "--out", "X"], "steps must be at least 1, not 0"),
-        (["train", "--preset", "fast-0", "--seed", "-1", "--out", "X"], "seed must be 0 to"),
-        (["train", "--preset", "fast-0", "--out", "/proc/nowhere/X"], "out must be a folder that can be written to"),
-        (["train", "--config", "/nowhere.json", "--out", "X"], "No such file"),
-        (["train", "--preset", "fast-0", "--threads", "0", "--out", "X"], "threads must be at least 1, not 0"),
-        (
-            ["train", "--preset", "fast-0", "--device", "cuda:7", "--out", "X"],
-            "device must be a device that torch can use here",
-        ),
-        (
-            ["train", "--preset", "fast-0", "--device", "abacus", "--out", "X"],
-            "device must be a device that torch can use here",
-        ),
-        (["evaluate", "no-such-run"], "run must be one of"),
-        (["evaluate", "RUN", "--systems", "9"], r"systems must be 1 to labels \(3\), not 9"),
-        (["evaluate", "RUN", "--intervention", "x"], "intervention must be one of plain, misdirected, .*, not 'x'"),
-        (["ways", "RUN"], "labels must be 4, so that every label is used, not 3"),
-        (["evaluate", "RUN", "--needle", "2"], r"needle must be 0 to systems - 1 \(1\), not 2"),
+        (["when", "a", "--tables", "x"], "tables must be of t, u, v, w, not 'x'"),
+        (["when", "b", "c", "--tables", "v"], "RUN must be at least one run that v is about, not 'b c'"),
+        (["when", "b"], "RUN must be at least one run that a table of when is about, not 'b'"),
+        (["where", "a"], "argument STUDY: invalid choice: 'where'"),
+        (["when", "a", "--out", "x", "--commit"], "argument --commit: not allowed with argument --out"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_2(trained, tmp_path, monkeypatch, capsys, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    code, out, err = call(capsys, *[str(trained) if a == "RUN" else a for a in arguments])
-    assert code == 2 and out == "" and err.count("\n") == 1 and re.search(message, err), err
-    assert not list(tmp_path.iterdir())  # nothing half-written
+def test_bad_measures(study, capsys, arguments, message):
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(main(["measure", *arguments]))
+    captured = capsys.readouterr()
+    assert ended.value.code == 2 and captured.out == "" and captured.err.count("\n") == 1 and message in captured.err
+    assert not list(study.iterdir())
 
 
-def test_config_excludes_preset_fields(trained, capsys):
-    code, _, err = call(capsys, "train", "--config", str(trained / "config.json"), "--out", str(trained), "--seed", "1")
-    assert code == 2 and "seed must be left out with --config" in err
+@pytest.mark.parametrize("study", ["abilities", "when", "which_way", "weights"])
+def test_studies_declare_tables_once(study):
+    """Every study is found by name, and no two measures make a table of the same name."""
+    assert study in studies.names() and len(studies.names()) == 4
+    named = [name for each in studies.measures(study) for name in each.tables]
+    assert len(named) == len(set(named)) and all(isinstance(each.tables, tuple) for each in studies.measures(study))
 
 
+@pytest.mark.standard
+def test_every_committed_table_is_declared_by_a_study_or_made_by_a_sweep():
+    declared = {name for study in studies.names() for each in studies.measures(study) for name in each.tables}
+    there = {path.name.split(".")[0] for path in (runs.data_folder() / "tables").glob("*.csv*")}
+    swept = {name for name in there if "name" in (table := data.table(name)) and "steps" in table}
+    assert there - swept == declared
+
+
+@pytest.mark.standard
+def test_measured_again_a_committed_row_is_as_committed(tmp_path, capsys):
+    """Dates of a committed run at nine thresholds: of its history alone, so to the digit; nothing else is written."""
+    before, kept = digests(runs.data_folder()), data.table("ratios")
+    name = next(each for each in runs.names() if "-l4-" in each)
+    code, out, _ = call(capsys, "measure", "when", name, "--tables", "ratios", "--out", tmp_path, "--json")
+    assert code == 0 and json.loads(out)[0]["rows"] == 18
+    assert list(pd.read_csv(tmp_path / "ratios.csv")) == list(kept)
+    assert digests(runs.data_folder()) == before
+
+
+# --- bad values
+
+BAD = {
+    "train --preset fast-9 --out X": "preset must be one of fast-1, fast-0, .*, not 'fast-9'",
+    "train --preset fast-0 --dimension 0 --out X": "dimension must be 1 to 64, not 0",
+    "train --preset fast-0 --labels 0 --out X": "labels must be at least 2: with one there is nothing to recall, not 0",
+    "train --preset fast-0 --steps 0 --out X": "steps must be at least 1, not 0",
+    "train --preset fast-0 --seed -1 --out X": "seed must be 0 to",
+    "train --preset fast-0 --out /proc/nowhere/X": "out must be a folder that can be written to",
+    "train --config /nowhere.json --out X": "No such file",
+    "train --config RUN/config.json --seed 1 --out X": "seed must be left out with --config",
+    "train --config RUN/final.csv --out X": "config must be a JSON file",
+    "train --preset fast-0 --threads 0 --out X": "threads must be at least 1, not 0",
+    "train --preset fast-0 --device cuda:7 --out X": "device must be a device that torch can use here",
+    "train --preset fast-0 --device abacus --out X": "device must be a device that torch can use here",
+    "train --preset fast-0 --steps many --out X": "argument --steps: invalid int value: 'many'",
+    "sweep no-such-sweep": "sweep must be",
+    "sweep fresh --cost --table nowhere/t.csv": "table must be a file in a folder that exists",
+    "evaluate RUN --systems 9": r"systems must be 1 to labels \(3\), not 9",
+    "evaluate RUN --intervention x": "intervention must be one of plain, misdirected, .*, not 'x'",
+    "evaluate RUN --needle 2": r"needle must be 0 to systems - 1 \(1\), not 2",
+    "evaluate nowhere": "RECALL_DATA must name the data folder of a checkout, for 'nowhere', which is no run folder",
+    "measure which_way RUN --tables ways": "RUN must be at least one run that ways is about",
+    "measure when nowhere": "RECALL_DATA must name",
+    "show runs": "RECALL_DATA must name the data folder of a checkout, for committed runs",
+    "show everything": "argument WHAT: invalid choice: 'everything'",
+    "circuits RUN": "argument VERB: invalid choice: 'circuits'",
+    "language --train invented --out X --tasks 0": "tasks must be",
+}
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_bad_input_is_one_line_and_exit_2(trained, tmp_path, monkeypatch, capsys, line):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("RECALL_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(main(line.replace("RUN", str(trained)).split()))
+    captured = capsys.readouterr()
+    assert ended.value.code == 2 and captured.out == "" and captured.err.count("\n") == 1, captured.err
+    assert captured.err.startswith("recall") and re.search(BAD[line], captured.err), captured.err
+    assert not list((tmp_path / "here").iterdir())  # nothing half-written
+
+
+@pytest.mark.standard
 def test_module_runs_as_a_command():
-    done = subprocess.run(
-        [sys.executable, "-m", "recall", "train", "--preset", "nope", "--out", "x"], capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "recall", "train", "--preset", "nope", "--out", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 2 and done.stderr.startswith("recall train: preset must be one of")

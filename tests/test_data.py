@@ -93,7 +93,7 @@ def test_without_committed_data(tmp_path, monkeypatch):
     for use in (lambda: data.table("t"), lambda: data.path("playground.json"), runs.load_all):
         with pytest.raises(ValueError, match="RECALL_DATA must name the data folder of a checkout, for .*: there is none at"):
             use()
-    with pytest.raises(ValueError, match="run must be a run folder .*RECALL_DATA.*, not 'x'"):
+    with pytest.raises(ValueError, match="RECALL_DATA .*, for 'x', which is no run folder"):
         runs.load("x")
     assert runs.names() == []
 

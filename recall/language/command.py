@@ -71,7 +71,7 @@ def run(given: Namespace) -> pd.DataFrame:
 
 
 def _config(given: Namespace, tasks: int) -> PromptConfig:
-    tasks = given.tasks or tasks
+    tasks = tasks if given.tasks is None else given.tasks
     return PromptConfig(tasks, given.shots, given.needle, given.shown, given.kind, given.prompts, given.seed)
 
 
