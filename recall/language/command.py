@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import data, figures, progress, runs
+from recall import data, progress, runs
 from recall.config import check
-from recall.language import charts, lexicon, pretrain, results, revisions
+from recall.language import lexicon, pretrain, results, revisions
 from recall.language.prompts import PromptConfig
 
 ABOUT = "first against second token of a translation, over a language model's checkpoints"
@@ -45,6 +45,9 @@ def add_options(verb: ArgumentParser) -> None:
 
 def run(given: Namespace) -> pd.DataFrame:
     """Score every checkpoint into `given.out`; the dates of both tokens."""
+    from recall import figures  # the other verbs do without altair
+    from recall.language import charts
+
     if given.train:
         pairs, recipe = pretrain.recipe(given.train, given.seed, given.steps)
         config = _config(given, recipe.tasks)
