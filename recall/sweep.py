@@ -143,7 +143,7 @@ def _cluster(scheduler: str) -> Iterator[Executor]:
         from distributed import Client, Security
         from distributed.comm import connect
     except ImportError as error:
-        raise ValueError("scheduler must be left out without Dask: pip install 'recall[cluster]'") from error
+        raise ValueError("scheduler must be left out without Dask (pip install distributed)") from error
 
     async def knock() -> None:
         await (await connect(scheduler, timeout=SCHEDULER_SECONDS, **Security().get_connection_args("client"))).close()
