@@ -145,14 +145,15 @@ REDRAWN = """async () => {
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("page", PAGES)
 def test_every_control_redraws_at_once(visit, page, width):
-    """Every control through all its values, one after the other without a rest: after two frames and at most three
-    times what its figure takes when drawn from nothing the picture is there, although the page's other figures follow
-    (the quickest of three times, as others may share the cores).
+    """Every control through all its values, one after the other without a rest: the picture is there after two frames
+    and at most the time of two drawings from nothing, its own and one of the figures that follow one by one (the
+    quickest of three times, as others may share the cores).
     """
     tab = visit(page, width)
     tries = [tab.evaluate(REDRAWN) for _ in range(3)]
     quickest = [[min(times) for times in zip(*each)] for each in zip(*tries)]
-    assert all(took < FRAMES + 3 * drawn for took, drawn in quickest), quickest
+    most = FRAMES + 2 * max((drawn for _, drawn in quickest), default=0)
+    assert all(took < most for took, _ in quickest), (most, max(quickest))
 
 
 @nightly
