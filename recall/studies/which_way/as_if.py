@@ -18,6 +18,7 @@ from recall.needle import Prompts, needle_prompts
 from recall.predictors import CarryOn, Match, Named, Pool
 from recall.runs import Run
 from recall.settings import from_json
+from recall.studies.which_way.asked import compact_task
 from recall.studies.which_way.bayes import EXACT, Bayes, gather, weigh
 from recall.task import Task, TaskConfig
 from recall.training import trained_model
@@ -84,7 +85,7 @@ def distances(runs: list[Run], systems: int = 2, haystacks: int = 16, traces: in
     rule, distance.  Prompts have norms of all lengths."""
     rows, known = [], {}
     for run in runs:
-        task = TaskConfig.compact(run.config["task"]["dimension"], run.config["task"]["labels"])
+        task = compact_task(run)
         if task not in known:
             known[task] = [list(answers(task, systems, haystacks, traces, seed)) for seed in (FIT, SHOWN)]
         fit, shown = known[task]
@@ -155,7 +156,7 @@ def shares(runs: list[Run], haystacks: int = 64, traces: int = 8) -> pd.DataFram
     mixture has few in the middle; an average many."""
     rows = []
     for run in runs:
-        task = TaskConfig.compact(run.config["task"]["dimension"], run.config["task"]["labels"])
+        task = compact_task(run)
         prompts = apply("misdirected", needle_prompts(task, 2, haystacks=haystacks, traces=traces, seed=SHOWN), task)
         row = prompts.query_row + 1
         answer, observed = trained_model(run).predict(prompts.inputs)[:, row], prompts.targets[:, row]

@@ -20,6 +20,11 @@ def run_key(run: Run) -> dict:
     return {name: cell[name] for name in RUN}
 
 
+def compact_task(run: Run) -> TaskConfig:
+    """Of the dimension and labels of a run: Haar maps, norms of all lengths, certain cues, whatever it was trained on."""
+    return TaskConfig.compact(run.config["task"]["dimension"], run.config["task"]["labels"])
+
+
 def query_errors(predictions: Tensor, prompts: Prompts, task: TaskConfig) -> list[float]:
     """Mean squared error over prompts after the query, for k = 1..K.  predictions: [B, T, n]."""
     return event_errors(predictions, prompts, task)["query"].flatten(1).double().mean(1).tolist()

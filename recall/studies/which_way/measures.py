@@ -16,5 +16,5 @@ MEASURES = (
     Measure(("label_shares",), of_haar, as_if.shares),
     Measure(("beaten",), as_if.of_exact, as_if.beaten),
     Measure(("as_if",), of_haar, as_if.distances),
-    Measure(ways.TABLES, of_four, lambda chosen: ways.survey([run.folder for run in chosen])),
+    Measure(ways.TABLES, of_four, ways.survey),
 )

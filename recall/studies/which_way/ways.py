@@ -50,14 +50,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from recall import data, runs
+from recall import data
 from recall.config import check
 from recall.evaluation import THRESHOLD, Emergence, Predict, curve, emergence, next_states, pointed, pointing
 from recall.interventions import apply
@@ -66,7 +65,7 @@ from recall.needle import Prompts, needle_prompts
 from recall.predictors import CarryOn, Match, Named, Pool
 from recall.runs import Run
 from recall.settings import from_json
-from recall.studies.which_way.asked import NO_SEED, RUN, first_score, run_key
+from recall.studies.which_way.asked import NO_SEED, RUN, compact_task, first_score, run_key
 from recall.studies.which_way.bayes import Bayes
 from recall.task import TaskConfig
 from recall.training import build_model
@@ -200,13 +199,12 @@ def starts(run: Run) -> pd.DataFrame:
 # --- asking all of them
 
 
-def of_run(folder: Path, prompts: dict[str, Prompts] | None = None) -> dict[str, pd.DataFrame]:
-    """All five tables of a run folder, over the checkpoints that it has: the untrained model's and those from step
+def of_run(run: Run, prompts: dict[str, Prompts] | None = None) -> dict[str, pd.DataFrame]:
+    """All five tables of a run, over the checkpoints that it has: the untrained model's and those from step
     EARLIEST on; the histogram of the last.
 
-    A folder without checkpoints gives the rows of its published weights.  ValueError where there are no weights at all.
+    Without checkpoints these are the rows of its published weights.  ValueError where there are no weights at all.
     """
-    run = runs.open_run(folder)
     config, key = from_json(run.config), run_key(run)
     prompts = prompts or prompts_of(config.task)
     steps = [step for step in run.steps if step == 0 or step >= EARLIEST]
@@ -244,15 +242,14 @@ def _joined(found: list[dict[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
     return {name: pd.concat([each[name] for each in found if name in each], ignore_index=True) for name in names}
 
 
-def survey(folders: list[Path]) -> dict[str, pd.DataFrame]:
-    """`of_run` of every folder and `exact` of every dimension among them, sorted."""
+def survey(chosen: list[Run]) -> dict[str, pd.DataFrame]:
+    """`of_run` of every run and `exact` of every dimension among them, sorted."""
     found, prompts = [], {}
-    for folder in folders:
-        config = from_json(runs.open_run(folder).config)
-        task = TaskConfig.compact(config.task.dimension, config.task.labels)
+    for run in chosen:
+        task = compact_task(run)
         if task not in prompts:
             prompts[task] = prompts_of(task)
-        found.append(of_run(folder, prompts[task] if config.task.family == task.family else None))
+        found.append(of_run(run, prompts[task] if run.config["task"]["family"] == task.family else None))
     tables = _joined(found + [exact(task) for task in prompts])
     order = ["setting", "dimension", "seed"]
     return {name: table.sort_values(order, kind="stable", ignore_index=True) for name, table in tables.items()}

@@ -127,7 +127,7 @@ def test_a_run_is_asked_at_its_checkpoints(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "FINAL_TRACES", 3)
     monkeypatch.setattr(ways, "EARLIEST", 17)
     run, few = training.train(config, tmp_path / config.name), ways.prompts_of(config.task, haystacks=2, traces=3)
-    found = ways.of_run(run.folder, few)
+    found = ways.of_run(run, few)
     # of the checkpoints 0, 16, 19, 20
     assert set(found) == set(ways.TABLES) and sorted(found["ways"].examples.unique()) == [0, 4 * 19, 4 * 20]
     again = ways.of_model(training.trained_model(run).predict, config.task, few)["ways"]
@@ -135,7 +135,7 @@ def test_a_run_is_asked_at_its_checkpoints(tmp_path, monkeypatch):
     assert last == pytest.approx(again[["label", "observed"]].to_numpy(), abs=1e-3)
     bare = runs.keep(run, tmp_path / "bare")
     with pytest.raises(ValueError, match="run must have weights"):
-        ways.of_run(bare.folder, few)
+        ways.of_run(bare, few)
 
 
 def test_starts_by_hand():
