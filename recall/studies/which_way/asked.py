@@ -21,7 +21,7 @@ def run_key(run: Run) -> dict:
 
 
 def compact_task(run: Run) -> TaskConfig:
-    """Of the dimension and labels of a run: Haar maps, norms of all lengths, certain cues, whatever it was trained on."""
+    """Of a run's dimension and labels: Haar maps, norms of all lengths, certain cues, whatever it was trained on."""
     return TaskConfig.compact(run.config["task"]["dimension"], run.config["task"]["labels"])
 
 

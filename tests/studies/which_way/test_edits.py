@@ -143,7 +143,10 @@ def test_norm_gaps_are_those_of_the_committed_weights():
 
 @pytest.mark.nightly
 def test_committed_tables_are_made_again(committed):
-    """Every row of every run whose weights are committed."""
+    """Every row of every run whose weights are committed.  Tolerances: rounding of single precision, and of the five
+    digits that are kept; halfway from a rotation to a reflection two singular values are alike and rounding decides
+    which map it is, so that `similar-maps` differs by up to 0.02 from one machine to another.
+    """
     cells = set(map(tuple, committed[edits.MODELS].astype(object).to_numpy()))
     finished = [run for run in runs.load_all() if tuple(measures.cell_of(run).values()) in cells]
     assert len(finished) == 11
@@ -153,4 +156,6 @@ def test_committed_tables_are_made_again(committed):
     ):
         table, again = (each.fillna({"setting": ""}).set_index(keys).sort_index() for each in (table, again))
         assert table.index.equals(again.index)
-        assert table.to_numpy() == pytest.approx(again[list(table)].to_numpy(), rel=5e-3, abs=1e-4)
+        unsure = np.array(["similar-maps" in key for key in table.index])
+        for rows, close in ((unsure, dict(rel=0.05, abs=0.03)), (~unsure, dict(rel=2e-3, abs=1e-4))):
+            assert table.to_numpy()[rows] == pytest.approx(again[list(table)].to_numpy()[rows], **close)
