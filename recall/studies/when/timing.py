@@ -68,4 +68,4 @@ def survival(runs: list[Run], systems: int = 2) -> pd.DataFrame:
             cell = dict(zip(CELL, key), ability=f"{name}-query", seeds=len(group))
             for examples, share in arrivals([date.date for date in each], [date.examples for date in each]):
                 rows.append(cell | dict(examples=round(examples / 1000, 1), share=round(share, 3)))
-    return pd.DataFrame(rows)[[*CELL[:3], "ability", "examples", "share", "seeds"]]
+    return pd.DataFrame(rows, columns=[*CELL[:3], "ability", "examples", "share", "seeds"])
