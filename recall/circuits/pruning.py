@@ -54,14 +54,13 @@ class PruningConfig:
     seed: int = 0
 
     def __post_init__(self):
-        check("edges", self.edges >= 1, "at least 1", self.edges)
-        check("wanted", self.wanted in ("model", "truth"), "model or truth", self.wanted)
-        check("sharing", 0 <= self.sharing < math.inf, "0 or more and finite", self.sharing)
-        check("ramp", 0 < self.ramp <= 1, "above 0, at most 1", self.ramp)
-        for name in ("steps", "batch"):
+        for name in ("edges", "steps", "batch"):
             check(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
         for name in ("rate", "fit", "pressure"):
             check(name, 0 < getattr(self, name) < math.inf, "positive and finite", getattr(self, name))
+        check("ramp", 0 < self.ramp <= 1, "above 0, at most 1", self.ramp)
+        check("wanted", self.wanted in ("model", "truth"), "model or truth", self.wanted)
+        check("sharing", 0 <= self.sharing < math.inf, "0 or more and finite", self.sharing)
 
 
 def gate(a: Tensor, u: Tensor) -> Tensor:

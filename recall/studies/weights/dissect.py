@@ -25,11 +25,10 @@ from recall.model import GPT
 from recall.needle import Prompts, needle_prompts, query_payload
 from recall.runs import Run
 from recall.settings import RunConfig, from_json
-from recall.studies.weights.shared import CORRUPTION, KEYS, SHARED, TASKS, as_text, larger, overlaps, price
+from recall.studies.weights.shared import CORRUPTION, DISTANCE, KEYS, SHARED, TASKS, as_text, larger, overlaps, price
 from recall.training import build_model
 
 TELLING = 0.05  # of E|x|^2 = 1: a corruption that moves the prediction by less leaves nothing to be found
-DISTANCE = 0.1  # to which circuits are reduced
 SEEDS = {1: 11, 2: 12}  # of the prompts of each draw
 TEST_SEED = 13
 FIRST = 64  # training step from which on a model is followed
@@ -130,32 +129,34 @@ class Subject:
         """On the prompts that choose a circuit."""
         return Patcher(self.model, self.pair(task, corruption, SEEDS[draw], self.scale.find))
 
+    def learning(self, task: str) -> Pair:
+        """The prompts that train gates."""
+        return self.pair(task, CORRUPTION, SEEDS[1], self.scale.learn)
+
     def testing(self, task: str, corruption: str = CORRUPTION) -> Patcher:
         """On the prompts that measure it."""
         return Patcher(self.model, self.pair(task, corruption, TEST_SEED, self.scale.test))
 
 
-def dissect(
-    run: Run, step: int | None = None, scale: Scale = FULL, plan: dict = PLAN
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def dissect(subject: Subject, plan: dict = PLAN) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Circuits of one model (CIRCUITS) and every edge's effects (EDGES).
 
     First table, a row per corruption, task and draw of `plan`: circuit, a letter for every edge in the order of
-    `Graph.edges` (`shared.as_text`), empty where the corruption moves the prediction by less than scale.telling; and
+    `Graph.edges` (`shared.as_text`), empty where the corruption moves the prediction by less than `Scale.telling`; and
     of it on fresh prompts the columns of `faithfulness.measure` and `completeness`, essential (share of edges whose
     loss costs more than 1 %), other and other_distance (faithfulness and distance on the other task, 1- for 2-after
     and the reverse).  Second, in the order of `Graph.edges`: the effects of `graph.exact` (draw 1) on 1- and
     2-after-query, of the corruptions that move both."""
-    model, rows, effects = Subject(run, step, scale), [], {}
+    rows, effects = [], {}
     for corruption, tasks in plan.items():
-        fresh = {task: model.testing(task, corruption) for task in tasks}
-        moved = [task for task, patcher in fresh.items() if patcher.scale >= scale.telling]
+        fresh = {task: subject.testing(task, corruption) for task in tasks}
+        moved = [task for task, patcher in fresh.items() if patcher.scale >= subject.scale.telling]
         for task, draw in ((task, draw) for task, draws in tasks.items() for draw in draws):
-            row = model.keys | {"corruption": corruption, "task": task, "draw": draw}
+            row = subject.keys | {"corruption": corruption, "task": task, "draw": draw}
             if task not in moved:
                 rows.append(row | {"circuit": "", "difference": fresh[task].scale})
                 continue
-            patcher = model.finding(task, corruption, draw)
+            patcher = subject.finding(task, corruption, draw)
             alone = exact(patcher)
             circuit = eliminate(patcher, larger(alone), DISTANCE)
             row |= {"circuit": as_text(circuit)} | measure(fresh[task], circuit)
@@ -168,17 +169,17 @@ def dissect(
             rows.append(row)
             if draw == 1:
                 effects[corruption, task] = alone
-    return pd.DataFrame(rows, columns=CIRCUITS), _side_by_side(model, effects)
+    return pd.DataFrame(rows, columns=CIRCUITS), _side_by_side(subject, effects)
 
 
-def _side_by_side(model: Subject, effects: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+def _side_by_side(subject: Subject, effects: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
     """EDGES: effects on 1- and 2-after-query in one row per edge, of the corruptions that have both."""
     rows = []
     for corruption in dict.fromkeys(corruption for corruption, _ in effects):
         one, two = (effects.get((corruption, task)) for task in TASKS)
         if one is None or two is None:
             continue
-        named = one[["writer", "reader"]].assign(run=model.run.name, step=model.keys["step"], corruption=corruption)
+        named = one[["writer", "reader"]].assign(**subject.keys, corruption=corruption)
         for k, each in ((1, one), (2, two)):
             named = named.assign(**{f"noising_{k}": each.noising, f"denoising_{k}": each.denoising})
         rows.append(named[EDGES])
@@ -196,27 +197,27 @@ def over_training(run: Run, scale: Scale = SOME, most: int = 8) -> tuple[pd.Data
     rows, edges, batch = [], [], from_json(run.config).training.batch_size
     dates = {f"date_{k}": emergence(curve(run.history, k, 2)).date / batch for k in (1, 2)}
     for step in followed(run.steps, np.max([*dates.values()]), most):
-        model = Subject(run, step, scale)
-        circuits, effects = dissect(run, step, scale, {CORRUPTION: BOTH})
-        row = model.keys | dates | _answers(model)
+        subject = Subject(run, step, scale)
+        circuits, effects = dissect(subject, {CORRUPTION: BOTH})
+        row = subject.keys | dates | _answers(subject)
         row |= next(iter(overlaps(circuits)[SHARED].to_dict("records")), {})
         first_draw = circuits[circuits.draw == 1].set_index("task")
         for k, task in ((1, TASKS[0]), (2, TASKS[1])):
             row |= {f"edges_{k}": first_draw.edges[task], f"circuit_{k}": first_draw.circuit[task]}
         if len(effects):
             largest = np.maximum(larger(effects, "_1"), larger(effects, "_2"))
-            joint = int(eliminate([model.finding(task) for task in TASKS], largest, DISTANCE).sum())
+            joint = int(eliminate([subject.finding(task) for task in TASKS], largest, DISTANCE).sum())
             row |= {"joint": joint, "price": price(joint, row["edges_1"], row["edges_2"])}
         rows.append(row)
         edges.append(effects)
     return pd.DataFrame(rows, columns=TRAINING), pd.concat(edges, ignore_index=True)
 
 
-def _answers(model: Subject) -> dict[str, float]:
+def _answers(subject: Subject) -> dict[str, float]:
     """Errors of 1- and 2-after-query on plain prompts, label index of 2-after-query on misdirected ones."""
-    prompts, errors = model.prompts(), {}
+    prompts, errors = subject.prompts(), {}
     for name in ("plain", "misdirected"):
-        rows = table(model.model.predict, prompts, model.config.task, name)
+        rows = table(subject.model.predict, prompts, subject.config.task, name)
         errors[name] = rows[rows.event == "query"].set_index("k")
     plain, misdirected = errors.values()
     return {"label_index": misdirected.label_index[2], "error_1": plain["mean"][1], "error_2": plain["mean"][2]}

@@ -21,7 +21,7 @@ from recall import data, measures, runs
 from recall.config import check
 from recall.runs import Run
 from recall.studies.weights import shared
-from recall.studies.weights.dissect import FULL, Scale, dissect, over_training
+from recall.studies.weights.dissect import FULL, Scale, Subject, dissect, over_training
 from recall.studies.weights.methods import compare
 from recall.studies.weights.roles import roles
 from recall.studies.weights.shared import CORRUPTION, TASKS
@@ -42,15 +42,15 @@ def find(
     found first."""
     for part in parts:
         check("parts", part in PARTS, f"among {', '.join(PARTS)}", part)
-    circuits, found = (), {}
+    subject, circuits, found = Subject(run, scale=scale), (), {}
     if known is not None and "circuits" not in parts and run.name in set(known["circuits"].run):
         circuits = tuple(known[name] for name in PARTS["circuits"])
     elif set(parts) != {"training"}:
-        circuits = dissect(run, scale=scale)
+        circuits = dissect(subject)
     make = {
         "circuits": lambda: circuits,
-        "methods": lambda: (compare(run, *circuits, scale),),
-        "roles": lambda: roles(run, *circuits, scale),
+        "methods": lambda: (compare(subject, *circuits),),
+        "roles": lambda: roles(subject, *circuits),
         "training": lambda: over_training(run, scale),
     }
     for part in parts:

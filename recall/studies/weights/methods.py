@@ -35,6 +35,8 @@ were timed):
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from torch import Tensor
@@ -42,10 +44,11 @@ from torch import Tensor
 from recall.circuits.faithfulness import eliminate, measure, overlap, strongest
 from recall.circuits.graph import Graph, attribution
 from recall.circuits.pruning import PruningConfig, prune
-from recall.runs import Run
 from recall.studies.weights import shared
-from recall.studies.weights.dissect import DISTANCE, FULL, SEEDS, Scale, Subject
-from recall.studies.weights.shared import CORRUPTION, KEYS, TASKS, as_text, circuits_of, larger
+from recall.studies.weights.shared import DISTANCE, KEYS, TASKS, as_text, circuits_of, larger
+
+if TYPE_CHECKING:
+    from recall.studies.weights.dissect import Subject
 
 FIRST_TASK, SECOND_TASK = TASKS
 EFFECTS = ("noising", "denoising", "larger", "attribution")  # circuits of the strongest edges by one number for each
@@ -59,17 +62,16 @@ SIZES = (("reference", FIRST_TASK), ("reference", SECOND_TASK), ("joint", FIRST_
 PRICES = [*KEYS, "first", "second", "joint", "price", "together"]
 
 
-def compare(run: Run, circuits: pd.DataFrame, edges: pd.DataFrame, scale: Scale = FULL) -> pd.DataFrame:
+def compare(subject: Subject, circuits: pd.DataFrame, edges: pd.DataFrame) -> pd.DataFrame:
     """Every method's circuit of 1- and 2-after-query, whole context, of the last step: COMPARED, a row per task and
     method.
 
-    circuits, edges: as `dissect` makes them of this run.  Methods are METHODS, `reference` and `again` (its second
+    circuits, edges: as `dissect` makes them of it.  Methods are METHODS, `reference` and `again` (its second
     draw, at its own size, whose overlap is the ceiling), and for sharing `joint`, `rewarded` (elimination), `pruned
     rewarded`; the last two of 2-after-query only.  overlap, null: with the reference, and of random circuits of these
     sizes.  with_first, with_first_null: of a circuit of 2-after-query with that of 1-after-query by the same method;
     rewarded ones with the one they were rewarded for.  A model that the corruption does not move in both tasks has no
     rows."""
-    subject = Subject(run, scale=scale)
     of = circuits_of(subject.rows(circuits))
     if not set(TASKS) <= set(of):
         return pd.DataFrame(columns=COMPARED)
@@ -91,7 +93,7 @@ def _found(subject: Subject, of: dict[str, list[Tensor]], edges: pd.DataFrame) -
     """(task, method) -> circuit.  of: the reference circuits, both draws; edges: exact effects on both tasks."""
     model, steps = subject.model, subject.scale.steps
     patchers = {task: subject.finding(task) for task in TASKS}
-    learnt = {task: subject.pair(task, CORRUPTION, SEEDS[1], subject.scale.learn) for task in TASKS}
+    learnt = {task: subject.learning(task) for task in TASKS}
     found = {(task, name): circuit for task in TASKS for name, circuit in zip(("reference", "again"), of[task])}
     size, effects = {task: int(of[task][0].sum()) for task in TASKS}, {}
     for k, task in enumerate(TASKS, start=1):

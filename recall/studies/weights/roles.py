@@ -25,6 +25,8 @@ Written down before these tables:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 import torch
@@ -33,9 +35,10 @@ from torch import Tensor
 from recall.circuits.corruptions import attention, landmarks, patched
 from recall.circuits.faithfulness import measure
 from recall.circuits.graph import Graph, Patcher, pairs
-from recall.runs import Run
-from recall.studies.weights.dissect import FULL, Scale, Subject
 from recall.studies.weights.shared import KEYS, TASKS, circuits_of
+
+if TYPE_CHECKING:
+    from recall.studies.weights.dissect import Subject
 
 LOOKS, COSTS, PAIR = 0.3, 0.1, 0.1  # shares of a row's attention, of the prediction, of the prediction
 RANDOM = 10  # random removals that a circuit's is held against
@@ -47,10 +50,11 @@ REMOVALS = [*KEYS, *"removed task edges kept error".split()]
 PAIRS = [*KEYS, *"task writer_a reader_a writer_b reader_b noising denoising or_ and_".split()]
 
 
-def roles(run: Run, circuits: pd.DataFrame, edges: pd.DataFrame, scale: Scale = FULL) -> tuple[pd.DataFrame, ...]:
-    """Tables HEADS, ROWS, REMOVALS and PAIRS of the last step of a run.  circuits, edges: as `dissect` makes them of
-    it; where they say that the corruption does not move both tasks, the last two are empty."""
-    subject = Subject(run, scale=scale)
+def roles(subject: Subject, circuits: pd.DataFrame, edges: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+    """Tables HEADS, ROWS, REMOVALS and PAIRS.
+
+    circuits, edges: as `dissect` makes them of it; where the corruption does not move both tasks, the last two tables
+    are empty."""
     of, edges = circuits_of(subject.rows(circuits)), subject.rows(edges)
     fresh = {task: subject.testing(task) for task in TASKS}
     removed = removals(fresh, {task: of[task] for task in TASKS}) if set(TASKS) <= set(of) else pd.DataFrame()

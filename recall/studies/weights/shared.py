@@ -65,6 +65,7 @@ from recall.stats import LEAST, interval
 LOW, HIGH = 0.25, 0.75
 # dimensions of the ten models for which the rule was written; one of n = 2 came later, for the methods' agreement
 DECIDING = (3, 5)
+DISTANCE = 0.1  # to which circuits are reduced
 ONSET = 0.05  # share of the prediction that an edge alone carries, from which on it matters
 
 TASKS, CORRUPTION = ("1-after", "2-after"), "whole-context"

@@ -39,12 +39,12 @@ def small(tmp_path_factory):
     run = runs.write(folder, to_json(config), history, history, weights[FOLLOWED[-1]], {})
     for step in FOLLOWED[:-1]:
         runs.save_tensors(runs.checkpoint_path(folder, step), weights[step])
-    return run
+    return dissect.Subject(run, scale=SMALL)
 
 
 @pytest.fixture(scope="module")
 def found(small):
-    return findings.find(small, scale=SMALL)
+    return findings.find(small.run, scale=SMALL)
 
 
 @standard
@@ -67,16 +67,16 @@ def test_every_row_of_the_plan(found):
 @standard
 def test_draws_differ_in_their_prompts_only(small, found):
     """A second call on the same prompts finds the same circuit."""
-    again, edges = dissect.dissect(small, scale=SMALL, plan={"resumed-state": dissect.PLAN["resumed-state"]})
+    again, edges = dissect.dissect(small, {"resumed-state": dissect.PLAN["resumed-state"]})
     assert again.circuit.iloc[0] == found["circuits"].circuit.iloc[-1] and edges.empty
 
 
 def test_what_does_not_move_the_prediction_has_no_circuit(small):
-    deaf = replace(SMALL, telling=1e9)
-    circuits, edges = dissect.dissect(small, scale=deaf, plan={"query-label": dissect.BOTH})
+    deaf = replace(small, scale=replace(SMALL, telling=1e9))
+    circuits, edges = dissect.dissect(deaf, {"query-label": dissect.BOTH})
     assert (circuits.circuit == "").all() and circuits.difference.gt(0).all() and edges.empty
-    assert methods.compare(small, circuits, edges, deaf).empty
-    heads, rows, removals, pairs = roles.roles(small, circuits, edges, SMALL)
+    assert methods.compare(deaf, circuits, edges).empty
+    heads, rows, removals, pairs = roles.roles(small, circuits, edges)
     assert len(heads) and len(rows) and list(removals) == roles.REMOVALS and list(pairs) == roles.PAIRS
     assert removals.empty and pairs.empty
 
@@ -113,7 +113,7 @@ def test_rewarded_elimination_tries_the_others_edges_last(small, found):
     spared = shared.from_text(by.circuit["1-after", "reference"]).tolist()
     effect = shared.larger(edges, "_2").tolist()
     order = sorted(range(EDGES), key=lambda i: (spared[i], effect[i]))
-    again = eliminate(dissect.Subject(small, scale=SMALL).finding("2-after"), np.argsort(order) + 1.0, dissect.DISTANCE)
+    again = eliminate(small.finding("2-after"), np.argsort(order) + 1.0, dissect.DISTANCE)
     assert shared.as_text(again) == by.circuit["2-after", "rewarded"]
     assert by.with_first["2-after", "rewarded"] >= by.with_first["2-after", "reference"]
 
@@ -174,8 +174,10 @@ def test_bad_scales(change, message):
 @standard
 def test_places_of_the_drawing(small, found):
     """Every edge that carries something is drawn once a scene, from left to right, and held by the right circuits."""
-    names = {small.name: "x"}
-    drawn = graphs.graph_table(found["circuits"], found["circuit_edges"], found["circuit_methods"], names, small.name)
+    names = {small.run.name: "x"}
+    drawn = graphs.graph_table(
+        found["circuits"], found["circuit_edges"], found["circuit_methods"], names, small.run.name
+    )
     scenes = ["corruption", "tasks", "method"]
     assert (drawn.groupby(scenes).size() == CARRYING).all() and (drawn.x < drawn.x2).all()
     assert set(drawn.tasks) == {*graphs.PAIRS} and set(drawn.method) == {graphs.REFERENCE, *graphs.METHODS.values()}
@@ -193,7 +195,7 @@ def test_places_of_the_drawing(small, found):
 def test_parts_are_asked_by_name(small, found, monkeypatch):
     """An unknown one is refused; circuits that are known are not looked for again."""
     with pytest.raises(ValueError, match="parts must be among circuits, methods, roles, training, not 'x'"):
-        findings.find(small, ("x",))
+        findings.find(small.run, ("x",))
     monkeypatch.setattr(findings, "dissect", None)
-    again = findings.find(small, ("roles",), SMALL, known=found)
+    again = findings.find(small.run, ("roles",), SMALL, known=found)
     assert tuple(again) == findings.PARTS["roles"] and again["circuit_pairs"].equals(found["circuit_pairs"])
