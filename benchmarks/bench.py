@@ -112,6 +112,10 @@ def roofline(config: settings.RunConfig, times: int) -> pd.DataFrame:
 
         return job
 
+    def whole():
+        fresh = task.sample_batch(1, config.training.batch_size)
+        training.step(model, optimisers, fresh, config.training, 0)
+
     def products():
         """Forward, input gradient and weight gradient of the block's four matrices."""
         for layer in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj):
@@ -132,12 +136,7 @@ def roofline(config: settings.RunConfig, times: int) -> pd.DataFrame:
         "optimisers": (lambda: [o.step() for o in optimisers], 1),
         "clipping": (lambda: nn.utils.clip_grad_norm_(model.parameters(), 1e9), 1),
         "batch": (lambda: task.sample_batch(1, config.training.batch_size), 1),
-        "whole step": (
-            lambda: training.step(
-                model, optimisers, task.sample_batch(1, config.training.batch_size), config.training, 0
-            ),
-            1,
-        ),
+        "whole step": (whole, 1),
     }
     seconds = alternate({name: job for name, (job, _) in jobs.items()}, times)
     rows = pd.DataFrame(
@@ -151,28 +150,24 @@ def roofline(config: settings.RunConfig, times: int) -> pd.DataFrame:
 
 def generation(times: int) -> pd.DataFrame:
     """Milliseconds a trace, and the share of the training step for the CPU settings."""
-    rows = []
-    for name, config in (
-        ("study, frozen library", settings.preset("study-medium")),
-        ("compact, n = 5", settings.preset("fast-1")),
-        ("compact, n = 3", settings.preset("fast-1", 3)),
-    ):
-        task, count = Task(config.task, 0), config.training.batch_size
-        jobs = {"batch": lambda: task.sample_batch(1, count)}
-        if config.setting.startswith("fast"):
-            model = training.build_model(config)
-            optimisers = training.optimisers(model, config.training)
-            jobs["step"] = lambda: training.step(model, optimisers, task.sample_batch(1, count), config.training, 0)
-        seconds = {job: statistics.median(each) for job, each in alternate(jobs, times).items()}
-        rows.append(
-            {
-                "batches": name,
-                "traces": count,
-                "ms a trace": 1e3 * seconds["batch"] / count,
-                "share of a step": seconds["batch"] / seconds["step"] if "step" in seconds else float("nan"),
-            }
-        )
-    return pd.DataFrame(rows)
+    kinds = {
+        "study, frozen library": settings.preset("study-medium"),
+        "compact, n = 5": settings.preset("fast-1"),
+        "compact, n = 3": settings.preset("fast-1", 3),
+    }
+    return pd.DataFrame([{"batches": name} | _generation(config, times) for name, config in kinds.items()])
+
+
+def _generation(config: settings.RunConfig, times: int) -> dict:
+    task, count = Task(config.task, 0), config.training.batch_size
+    jobs = {"batch": lambda: task.sample_batch(1, count)}
+    if config.setting.startswith("fast"):
+        model = training.build_model(config)
+        optimisers = training.optimisers(model, config.training)
+        jobs["step"] = lambda: training.step(model, optimisers, task.sample_batch(1, count), config.training, 0)
+    seconds = {job: statistics.median(each) for job, each in alternate(jobs, times).items()}
+    share = seconds["batch"] / seconds["step"] if "step" in seconds else float("nan")
+    return {"traces": count, "ms a trace": 1e3 * seconds["batch"] / count, "share of a step": share}
 
 
 def main() -> None:

@@ -92,6 +92,7 @@ def test_a_kill_loses_nothing(tmp_path):
     one.
     """
     config = tiny(steps=400)
+    config = replace(config, training=replace(config.training, evaluate_every=50))
     (tmp_path / "config.json").write_text(runs.canonical(to_json(config)), encoding="utf-8")
     code = (
         "import sys; from recall import settings, training; training.SAVE_SECONDS = 0.05; training.FINAL_HAYSTACKS, "
@@ -178,7 +179,7 @@ def test_bf16_and_threads_run(tmp_path):
 
 @pytest.mark.standard
 def test_training_really_learns(tmp_path):
-    """150 steps at n = 1 (maps +1 and -1) must at least learn to go on: an untrained or mis-aligned model stays near 1."""
+    """150 steps at n = 1 (maps +1 and -1) must at least learn to go on: an untrained or misaligned model stays at 1."""
     config = settings.preset("fast-0", 1, 2, steps=150, batch_size=16, evaluate_every=75)
     config = replace(config, evaluation=EvaluationConfig(systems=(1,), haystacks=20, traces=10))
     history = training.train(config, tmp_path / "run").history

@@ -2,11 +2,11 @@
 
 Written down before any of these runs; criterion and order are those of `search`.
 
-screening   dimension 3, 4 labels, 3.2 million tokens: seed 1 for the 13 options that `search` ran with seed 0, and six more
-            with both seeds, made of what scored best there (a smaller rate, fewer heads, no zero initialisation): 19
-            options and two seeds, as for Muon.
-final       the two best by their mean score over both seeds, at dimensions 3 and 5 with seeds 0 to 2 and three times the
-            tokens, 9.6 million.  The winner is frozen; if it is not `adamw-1`, as `adamw-2`.
+screening   dimension 3, 4 labels, 3.2 million tokens: seed 1 for the 13 options that `search` ran with seed 0, and six
+            more with both seeds, made of what scored best there (a smaller rate, fewer heads, no zero
+            initialisation): 19 options and two seeds, as for Muon.
+final       the two best by their mean score over both seeds, at dimensions 3 and 5 with seeds 0 to 2 and three times
+            the tokens, 9.6 million.  The winner is frozen; if it is not `adamw-1`, as `adamw-2`.
 
 Outcome.  `heads-2` ran as planned; the smaller rate, with which nothing had been learnt sooner, at dimension 3 with
 seed 0 alone, so that the two are not compared and no setting is frozen anew: `adamw-1` stays."""

@@ -3,7 +3,8 @@ in the atlas).
 
     families      rotations, identity maps, and the study's noisy, partly observed systems
     size          1, 2, 4 and 6 layers instead of 3; 32 and 128 columns instead of 64
-    library       100, 1,000 and 10,000 frozen systems instead of fresh ones: training goes over the same trajectories again
+    library       100, 1,000 and 10,000 frozen systems instead of fresh ones: training goes over the same
+                  trajectories again
     segments      short (2 to 6 states), long (6 to 10 in longer traces): fewer labels per state
     vocabulary    8 labels with at most 4 systems in a trace, at dimensions 3 and 5: more labels, or more systems?
     optimiser     Muon's rate and momentum, the batch, GPT-2's initialisation
@@ -13,7 +14,8 @@ Written before the runs: going on comes first wherever both come at all.  An inv
 emerges first, is looked for in all of them and would refute that.  What came out is in `data/tables/factors.csv`,
 and the dates at nine thresholds in `ratios.csv`.
 
-    adamw-1      cells of the atlas with AdamW alone, seed 300, where no other sweep has it: does it learn to look up where the task is smaller?
+    adamw-1       cells of the atlas with AdamW alone, seed 300, where no other sweep has it: does it learn to look
+                  up where the task is smaller?
 """
 
 from __future__ import annotations
