@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import re
+import subprocess
 import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from itertools import repeat
 from pathlib import Path
 
 import nbformat
@@ -95,14 +94,15 @@ def normalised(notebook):
     return notebook
 
 
-def attempt(source: Path, target: Path, parameters: dict) -> str:
-    """`execute`; what a cell raised, else nothing."""
-    print(f"executing {source.relative_to(ROOT)}", flush=True)
-    try:
-        execute(source, target, parameters)
-    except papermill.PapermillExecutionError as error:
-        return re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    return ""
+def side_by_side(given: argparse.Namespace) -> int:
+    """Chapters in several processes, one each; the largest of their exit codes."""
+    how = [part for pair in given.p for part in ("-p", *pair)] + (["--out", str(given.out)] if given.out else [])
+
+    def alone(name: str) -> int:
+        return subprocess.run([sys.executable, "-m", "recall.book", name, *how]).returncode
+
+    with ThreadPoolExecutor(given.workers) as pool:
+        return max(pool.map(alone, given.chapters or [path.stem for path in chapters()]))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("chapters", nargs="*", help="names such as 01_task (default: all)")
     options.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter")
     options.add_argument("--out", type=Path, help="folder for the executed notebooks (default: in place)")
-    options.add_argument("--workers", type=int, default=1, help="chapters at a time (default: 1)")
+    options.add_argument("--workers", type=int, default=1, help="chapters at a time, each in a process (default: 1)")
     given = options.parse_args(arguments)
     there = {path.stem: path for path in chapters()}
     try:
@@ -119,19 +119,23 @@ def main(arguments: list[str] | None = None) -> int:
                 raise ValueError(f"chapter must be one of {', '.join(there)}, not {name!r}")
         if given.p and not given.out:
             raise ValueError("out must be given with -p: a chapter is committed with its own parameters")
-        if given.workers < 1:
-            raise ValueError(f"workers must be at least 1, not {given.workers}")
-        sources = [there[name] for name in given.chapters or there]
-        targets = [(given.out or source.parent) / source.name for source in sources]
-        parameters = {key: yaml.safe_load(value) for key, value in given.p}
-        with ProcessPoolExecutor(given.workers, multiprocessing.get_context("spawn")) as pool:
-            failed = list(filter(None, pool.map(attempt, sources, targets, repeat(parameters))))
+        if given.workers > 1:
+            return side_by_side(given)
+        for name in given.chapters or there:
+            source = there[name]
+            print(f"executing {source.relative_to(ROOT)}", flush=True)
+            execute(
+                source,
+                (given.out or source.parent) / source.name,
+                {key: yaml.safe_load(value) for key, value in given.p},
+            )
     except ValueError as error:
         print(f"recall.book: {error}", file=sys.stderr)
         return 2
-    for text in failed:
-        print(text, file=sys.stderr)
-    return int(bool(failed))
+    except papermill.PapermillExecutionError as error:
+        print(re.sub(r"\x1b\[[0-9;]*m", "", str(error)), file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
