@@ -131,7 +131,7 @@ def test_recall_is_exact_with_the_label_and_wrong_by_two_without():
 
 def test_matching_by_state_needs_no_label_from_the_second_observation():
     for N in (2, 4):
-        prompts = needle_prompts(CONFIG, N, haystacks=60, traces=5)
+        prompts = needle_prompts(CONFIG, N, haystacks=100, traces=5)
         for condition in ("plain", "misdirected"):
             query = evaluation.table(Match(CONFIG).predict, prompts, CONFIG, condition).query("event == 'query'")[
                 "mean"

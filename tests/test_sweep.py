@@ -73,14 +73,13 @@ def test_cost_counts_what_is_missing(recipe, tmp_path, monkeypatch, inline):
     assert 0 < sweep.cost(configs[:1], out).seconds < 60
     assert str(sweep.Cost(3, 2, 1800.0)) == "3 runs, 2 to do: about 0.50 core-hours if none ends early"
     monkeypatch.setattr(sweep, "_price", lambda config: (0.5, 0.01))  # seconds of a step and of an evaluation
-    last = 4000 / (4 * 8)  # the final table, in evaluations
+    last = (2 * 4) / (4 * 8)  # the final table, in evaluations
     assert sweep.cost(longer, out).seconds == pytest.approx(3 * (500 + 0.01 * (50 + last)))
     folder = out / longer[0].name
     folder.mkdir(parents=True)
     (folder / "progress.json").write_text(json.dumps({"step": 999}), encoding="utf-8")
     nearly = 0.5 + 0.01 * (1 / 20 + last)
     assert sweep.cost(longer, out).seconds == pytest.approx(2 * (500 + 0.01 * (50 + last)) + nearly)
-    monkeypatch.setattr(training, "FINAL_HAYSTACKS", 2)
     sweep.run(configs, out)
     assert sweep.cost(configs, out) == sweep.Cost(3, 0, 0.0)
 

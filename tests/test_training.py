@@ -171,6 +171,7 @@ def test_checkpoints_are_log_spaced():
     assert steps[0] == 0 and steps[-1] == 3000 and max(ratios) < 1.3
 
 
+@pytest.mark.standard
 def test_bf16_and_threads_run(tmp_path):
     run = training.train(tiny(steps=3), tmp_path / "run", bf16=True, threads=2)
     assert run.manifest["bf16"] is True and run.history["mean"].notna().all()

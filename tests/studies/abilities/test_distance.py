@@ -14,7 +14,9 @@ def tiny():
     return replace(config, evaluation=EvaluationConfig(systems=(1, 2), haystacks=2, traces=3))
 
 
-def test_needle_distance_reads_every_checkpoint(tmp_path):
+def test_needle_distance_reads_every_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "FINAL_HAYSTACKS", 2)
+    monkeypatch.setattr(training, "FINAL_TRACES", 3)
     run = training.train(tiny(), tmp_path / "run")
     rows = tables.needle_distance(run.folder, haystacks=2, traces=3)
     assert sorted(rows.examples.unique()) == [4 * step for step in training.checkpoint_steps(12)]
