@@ -1,5 +1,6 @@
 """The playground in a live JupyterLab: weights from the kernel, the page's numbers, controls in both directions."""
 
+import socket
 import subprocess
 import sys
 import time
@@ -8,12 +9,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from test_playground import ask
+from made_explorer import ask
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.standard]
 CELL = """from recall.explorer import Explorer
 explorer = Explorer(shown=1, seed=5)
-explorer.observe(lambda change: setattr(explorer, "shown", 2), "systems")  # the page tells Python, Python tells the page
+# the page tells Python, Python tells the page
+explorer.observe(lambda change: setattr(explorer, "shown", 2), "systems")
 explorer"""
 
 
@@ -23,12 +25,10 @@ def lab(tmp_path_factory):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, folder / "play.ipynb")
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = (folder / "lab.log").open("w")
+    log = (folder / "lab.log").open("w", encoding="utf-8")
     server = subprocess.Popen(
         [
             str(Path(sys.executable).parent / "jupyter"),
@@ -54,7 +54,7 @@ def lab(tmp_path_factory):
             except OSError:
                 time.sleep(0.25)
         else:
-            pytest.fail((folder / "lab.log").read_text()[-2000:])
+            pytest.fail((folder / "lab.log").read_text(encoding="utf-8")[-2000:])
         yield address
     finally:
         server.terminate()
