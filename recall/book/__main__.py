@@ -95,11 +95,14 @@ def normalised(notebook):
 
 
 def side_by_side(given: argparse.Namespace) -> int:
-    """Chapters in several processes, one each; the largest of their exit codes."""
+    """Chapters in several processes of one thread; the largest of their exit codes."""
+    one = os.environ | {
+        "OMP_NUM_THREADS": "1"
+    }  # more than there are cores wait for each other, and sums are in one order
     how = [part for pair in given.p for part in ("-p", *pair)] + (["--out", str(given.out)] if given.out else [])
 
     def alone(name: str) -> int:
-        return subprocess.run([sys.executable, "-m", "recall.book", name, *how]).returncode
+        return subprocess.run([sys.executable, "-m", "recall.book", name, *how], env=one).returncode
 
     with ThreadPoolExecutor(given.workers) as pool:
         return max(pool.map(alone, given.chapters or [path.stem for path in chapters()]))
