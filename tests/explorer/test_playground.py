@@ -8,10 +8,10 @@ from made_explorer import FULL, ask, ready, state
 
 pytestmark = [pytest.mark.browser, pytest.mark.standard]
 SLIDERS = dict(systems="ArrowRight", needle="ArrowRight", length="ArrowRight", share="End", place="ArrowLeft")
-AT_ONCE = dict(milliseconds=4, interval=15, fifty=60, all=240)  # most that an answer takes, in units of YARDSTICK
+AT_ONCE = dict(milliseconds=2, interval=10, fifty=60, all=240)  # most that an answer takes, in units of YARDSTICK
 
 
-# a second's work is about a hundred million of these products on one core of any machine
+# how long twenty million products take in this page: the median of nine times
 YARDSTICK = """() => {
     const [weights, x] = [new Float32Array(1 << 16).fill(0.5), new Float32Array(1 << 16).fill(0.25)];
     const took = [];
