@@ -14,8 +14,8 @@ def models(second, corruption="whole-context", count=5) -> list[pd.DataFrame]:
 
 
 def octave_gaps(half: list, toy: list) -> dict[str, pd.DataFrame]:
-    """`language.results.gaps` by both dates, a value per seed; the first token of the first seed never got there.  Other
-    words and labels say the contrary.
+    """`language.results.gaps` by both dates, a value per seed; the first token of the first seed never got there.
+    Other words and labels say the contrary.
     """
 
     def table(octaves, words="invented", labels="arbitrary"):

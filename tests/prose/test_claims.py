@@ -90,7 +90,7 @@ def test_segments_and_edits_enter_the_questions():
         ("repeated-label", "farthest", claims.HEAVIER),
         ("no-close", "nearest", claims.CLOSES),
     ):
-        row = effects[needle].query("intervention == @name and kind == 'observation-led' and dimension == 5").iloc[0]
+        row = effects[needle].set_index(["intervention", "kind", "dimension"]).loc[name, "observation-led", 5]
         assert f"n = 5, 1-after {row.plain1:.2f} → {row.edited1:.2f}" in told[question]["answer"]
         assert told[question]["status"] == "in part"
     going_on = (shown.setting == "short-segments") & (shown.ability == "2-after-query")
