@@ -1,7 +1,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 2
+PRETTIER := npx --yes prettier@3.10.1
+export npm_config_fetch_retries := 0
+export npm_config_fetch_timeout := 10000
 
-.PHONY: env chromium book test bench lab clean
+.PHONY: env chromium quick test nightly book bench lab clean
 
 env: .venv/.complete
 
@@ -11,19 +15,35 @@ env: .venv/.complete
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-# executes every chapter in place, then builds; a warning is a failure
-book: env
-	$(BIN)/python -m recall.book
-	$(BIN)/jupyter-book build . -W --keep-going
-
 chromium:
-	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit; done; \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
 	  || echo "no Chromium and no right to install it: the browser tests will be skipped (Debian: apt-get install chromium)"
 
+# two processes share two cores
+quick test nightly: export OMP_NUM_THREADS := 1
+
+# form and fast tests, within a minute
+quick: env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	@if $(PRETTIER) --version >/dev/null 2>&1; then $(PRETTIER) --check recall; \
+	  else echo "no npx, or no way to prettier: the form of scripts and styles is not checked"; fi
+	$(PYTEST) -m "not standard and not nightly"
+
+# these and one of each expensive kind, within ten minutes on two cores
 test: env chromium
-	$(BIN)/python -m pytest tests
-	$(BIN)/python -m pytest --nbval-lax --nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 900 chapters
+	$(PYTEST) --dist loadfile -m "not nightly"
+
+# everything, recomputed from weights: hours
+nightly: env chromium
+	$(PYTEST) --dist loadfile
+
+# executes every chapter in place, then builds; a warning is a failure
+book: env
+	$(BIN)/python -m recall.book --workers 2
+	$(BIN)/jupyter-book build . -W --keep-going
 
 # a training step beside the transformers library's, batches, what emergence took
 bench: env

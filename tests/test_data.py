@@ -91,7 +91,9 @@ def test_record_is_for_the_data_folder_alone(folder, tmp_path_factory):
 def test_without_committed_data(tmp_path, monkeypatch):
     monkeypatch.setenv("RECALL_DATA", str(tmp_path / "nowhere"))
     for use in (lambda: data.table("t"), lambda: data.path("playground.json"), runs.load_all):
-        with pytest.raises(ValueError, match="RECALL_DATA must name the data folder of a checkout, for .*: there is none at"):
+        with pytest.raises(
+            ValueError, match="RECALL_DATA must name the data folder of a checkout, for .*: there is none at"
+        ):
             use()
     with pytest.raises(ValueError, match="RECALL_DATA .*, for 'x', which is no run folder"):
         runs.load("x")
