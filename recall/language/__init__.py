@@ -8,6 +8,6 @@ A prompt holds examples of several tasks, each under a label, and ends where one
 
 Each module imports only those before it.  `lexicon`: what is translated into what.  `prompts`: the prompts and their
 edits.  `scoring`: log-probabilities, bits gained, emergence.  `revisions`: a model's checkpoints, one at a time, to
-tables.  `pretrain`: a small model of our own.  `results`: the tables kept, over seeds.  `charts`, `command`: figures and
-the command line.  `transformers` is imported where it is used, so that the rest of `recall` does without it.
+tables.  `pretrain`: a small model of our own.  `results`: the tables kept, over seeds.  `charts`: figures.  `command`:
+the verb of the command line.  `transformers` is imported where it is used, so that the rest does without it.
 """
