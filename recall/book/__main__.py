@@ -96,9 +96,8 @@ def normalised(notebook):
 
 def side_by_side(given: argparse.Namespace) -> int:
     """Chapters in several processes of one thread; the largest of their exit codes."""
-    one = os.environ | {
-        "OMP_NUM_THREADS": "1"
-    }  # more than there are cores wait for each other, and sums are in one order
+    # more threads than there are cores wait for each other, and sums are in one order
+    one = os.environ | {"OMP_NUM_THREADS": "1"}
     how = [part for pair in given.p for part in ("-p", *pair)] + (["--out", str(given.out)] if given.out else [])
 
     def alone(name: str) -> int:
