@@ -13,7 +13,7 @@ from recall.evaluation import THRESHOLD, curve, emergence
 from recall.interventions import INTERVENTIONS
 from recall.language import results, scoring
 from recall.language.prompts import CONDITIONS, PromptConfig, draw
-from recall.measures import cells, dates, kind, order_of
+from recall.measures import cells, dates, final_value, kind, order_of
 from recall.prose.claims import evidence, knocked_found, written
 from recall.runs import Run
 from recall.studies.abilities.tables import plateaus
@@ -255,13 +255,12 @@ def growth(runs: list[Run]) -> str:
     were trained on more than two systems.
     """
     lines = []
-    for (n, labels, setting), group in cells(runs, 3).items():
+    for (n, labels, _), group in cells(runs, 3).items():
         known = [run for run in group if kind(run) != "no look-up"]
         most = max(group[0].config["evaluation"]["systems"])
         if most > 2 and len(known) >= 3:
-            error = lambda run, k, N: float(curve(run.final.assign(examples=0), k, N)["mean"].iloc[0])
-            grown = lambda k: [error(run, k, most) - error(run, k, 2) for run in known]
-            each = {k: stats.interval(grown(k), least=SEEDS) for k in (2, 1)}
+            grown = {k: [final_value(r, k, "mean", most) - final_value(r, k, "mean") for r in known] for k in (2, 1)}
+            each = {k: stats.interval(values, least=SEEDS) for k, values in grown.items()}
             lines.append(
                 f"* **n = {n}, {labels} labels**, N = 2 to {most} ({len(known)} seeds): going on {{:+.3f}} "
                 "({:+.3f} to {:+.3f}), beginning again {:+.3f} ({:+.3f} to {:+.3f}).".format(*each[2], *each[1])
@@ -1142,7 +1141,7 @@ def converted(training: pd.DataFrame) -> str:
     to the last.
     """
     lines, rising, falling = [], [], []
-    for run, group in training.groupby("run", sort=False):
+    for _, group in training.groupby("run", sort=False):
         able = group[group.step >= max(group.date_1.iloc[0], group.date_2.iloc[0])].dropna(
             subset=["label_index", "shared"]
         )
@@ -1508,7 +1507,7 @@ def language_context(last: pd.DataFrame) -> str:
     """Pairs known from training beside pairs of the context alone, at the last step, in words."""
     lines = []
     for words, group in last.groupby("words", sort=False):
-        of = lambda labels, quantity, k: _over_seeds(group.xs(labels, level="labels")[quantity, k])
+        of = lambda labels, quantity, k, group=group: _over_seeds(group.xs(labels, level="labels")[quantity, k])
         if "arbitrary, pairs of the context" in group.index.get_level_values("labels"):
             lines.append(
                 f"**{REAL.get(words, words).capitalize()} words**, first token: of "
