@@ -59,6 +59,7 @@ def merge(name: str, frame: pd.DataFrame) -> Path:
     Runs are told apart by the column `run` (`name` where there is none), else by CELL.  Rows of other runs stay as
     they are, digit for digit and in their order; runs that are new come last.  ValueError if the columns are others.
     """
+    runs.check_data(f"the table {name}")
     new, found = _as_text(runs.csv(frame)), table_path(name)
     key = next(([column] for column in ("run", "name") if column in new), [column for column in CELL if column in new])
     check("table", key, f"one with a column run, name or of {', '.join(CELL)}", name)

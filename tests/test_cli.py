@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -249,3 +250,12 @@ def test_module_runs_as_a_command():
     command = [sys.executable, "-m", "recall", "train", "--preset", "nope", "--out", "x"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 2 and done.stderr.startswith("recall train: preset must be one of")
+
+
+@pytest.mark.standard
+def test_a_hub_that_does_not_answer_is_one_line(tmp_path):
+    away = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_CACHE": str(tmp_path)}
+    command = [sys.executable, "-m", "recall", "language", "--model", "a/b", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=away)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "model must be a local folder or in the hub's cache where the hub cannot be reached" in done.stderr

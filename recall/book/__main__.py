@@ -30,6 +30,8 @@ WATCH = "--IPKernelApp.extra_extensions=recall.book.stamp"
 
 def chapters() -> list[Path]:
     """Notebooks of the book in reading order, from _toc.yml."""
+    if not (ROOT / "_toc.yml").is_file():
+        raise ValueError(f"recall must be installed from a checkout, whose chapters these are: none in {ROOT}")
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     names = (toc["root"], *(entry["file"] for entry in toc["chapters"]))
     return [ROOT / f"{name}.ipynb" for name in names if (ROOT / f"{name}.ipynb").exists()]
@@ -114,8 +116,8 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("--out", type=Path, help="folder for the executed notebooks (default: in place)")
     options.add_argument("--workers", type=int, default=1, help="chapters at a time, each in a process (default: 1)")
     given = options.parse_args(arguments)
-    there = {path.stem: path for path in chapters()}
     try:
+        there = {path.stem: path for path in chapters()}
         for name in given.chapters:
             if name not in there:
                 raise ValueError(f"chapter must be one of {', '.join(there)}, not {name!r}")

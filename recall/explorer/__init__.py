@@ -174,10 +174,11 @@ class Explorer(_Answering):
         labels: int | None = None,
         **settings,
     ):
-        models = page.listed()
+        own = isinstance(run, runs.Run) or (run is not None and Path(run).is_dir())
+        models = [] if own else page.listed()
         if run is None:
             chosen = page.nearest(models, dimension, labels)
-        elif isinstance(run, str) and run in (names := [each.name for each in models]):
+        elif run in (names := [each.name for each in models]):
             chosen = models[names.index(run)]
         else:
             chosen = run if isinstance(run, runs.Run) else _opened(Path(run))

@@ -173,6 +173,7 @@ def publish(run: runs.Run, steps: list[int]) -> None:
 
     Other checkpoints in its folder are removed; the last step needs no listing, it is the published model.
     """
+    runs.check_data(LISTED)
     for step in run.steps:
         path = runs.checkpoint_path(run.folder, step)
         if step in steps:

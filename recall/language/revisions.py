@@ -53,9 +53,13 @@ def available(model: str) -> list[str] | None:
     """
     if Path(model).is_dir():
         return sorted(path.parent.name for path in Path(model).glob("*/config.json"))
-    from httpx import HTTPError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:  # what huggingface_hub asks with, from version 2 on and before
+        from httpx2 import HTTPError
+    except ImportError:
+        from httpx import HTTPError
 
     must = "model must be a local folder that exists, or a{} name on the hub, not {!r}"
     if model.startswith((".", "/", "~")):
