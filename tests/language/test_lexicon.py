@@ -59,6 +59,6 @@ def test_committed_words_are_five_languages():
     ],
 )
 def test_bad_pairs_are_named(tmp_path, text, message):
-    (tmp_path / "pairs.csv").write_text(text)
+    (tmp_path / "pairs.csv").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         lexicon.read(tmp_path / "pairs.csv")

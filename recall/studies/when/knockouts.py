@@ -27,7 +27,6 @@ from recall import stats
 from recall.measures import dates
 from recall.runs import Run
 from recall.stats import LEAST, LEVEL
-from recall.sweeps.knockouts import WEIGHTS
 
 WHOLE = "whole loss"
 WORDS = {
@@ -38,7 +37,7 @@ WORDS = {
     "first-x4": "1-after counts 4 times",
     "first-x16": "1-after counts 16 times",
 }
-assert list(WORDS)[1:] == list(WEIGHTS)
+KNOCKOUTS = tuple(WORDS)[1:]  # settings of `recall.sweeps.knockouts`, in its order
 LEFT = 1.0  # octaves
 PAIR = ("1-after", "2-after")
 BOTH_ASKED = ("two-alone", "first-x4", "first-x16")  # knock-outs whose loss asks for either ability
@@ -195,7 +194,7 @@ def outcomes(table: pd.DataFrame) -> list[dict]:
     if not len(table):
         return []
     count = table[table.ability == PAIR[0]].setting.value_counts()
-    complete = all(count.get(setting, 0) >= LEAST for setting in WEIGHTS)
+    complete = all(count.get(setting, 0) >= LEAST for setting in KNOCKOUTS)
     moved, apart = shifts(table).set_index(["setting", "ability"]), gaps(table).set_index("setting")
     rows = []
     for each in PREDICTIONS:

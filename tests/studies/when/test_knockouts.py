@@ -100,3 +100,7 @@ def test_committed_knock_outs_are_declared_ones_on_the_same_batches():
     assert row.date == pytest.approx(measures.dates(run, 2)["2-after"].date)
     # what no loss asks for is not learnt
     assert made.query("setting == 'no-first' and ability == '1-after'").date.isna().all()
+
+
+def test_settings_are_those_of_the_sweep():
+    assert list(knockouts.KNOCKOUTS) == list(sweeps_knockouts.WEIGHTS)
