@@ -104,7 +104,9 @@ def test_without_committed_data(tmp_path, monkeypatch):
 def test_every_committed_file_matches_its_checksum():
     """Also by sha256sum itself; nothing that is sealed is missing from the list."""
     folder = runs.data_folder()
-    done = subprocess.run(["sha256sum", "--check", "--quiet", data.SUMS], cwd=folder, capture_output=True, encoding="utf-8")
+    done = subprocess.run(
+        ["sha256sum", "--check", "--quiet", data.SUMS], cwd=folder, capture_output=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stdout
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     sealed = {name for name in there if name.split("/")[0] in data.SEALED}
