@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall import data, evaluation, interventions, measures, progress, runs, settings, studies, sweep, sweeps, training
+from recall import data, interventions, measures, progress, runs, settings, studies, sweep, sweeps, training
 from recall.language import command
 from recall.language.results import both_gaps
-from recall.needle import needle_prompts
 from recall.prose import claims
 
 TABLES = Path("_runs/tables")
@@ -128,12 +127,8 @@ def _sweep(options) -> None:
 
 
 def _evaluate(options) -> None:
-    run = runs.load(options.RUN)
-    task = settings.from_json(run.config).task
-    how = _chosen(options, "haystacks", "traces", "needle", "seed")
-    prompts = needle_prompts(task, options.systems, **how)
-    predict = training.trained_model(run).predict
-    _print(options, evaluation.table(predict, prompts, task, options.intervention).to_dict("records"))
+    how = _chosen(options, "systems", "intervention", "needle", "haystacks", "traces", "seed")
+    _print(options, training.evaluate(runs.load(options.RUN), **how).to_dict("records"))
 
 
 def _measure(options) -> None:
