@@ -32,8 +32,8 @@ def needle_distance(folder: Path, haystacks: int = 16, traces: int = 32) -> pd.D
     prompts = {"farthest": drawn(0), "nearest": drawn(1)}
     tables = []
     for path in sorted((Path(folder) / "checkpoints").glob("step-*.safetensors")):
-        weights, notes = runs.load_tensors(path)
-        model, examples = build_model(config, weights), int(notes["step"]) * config.training.batch_size
+        model = build_model(config, runs.load_tensors(path)[0])
+        examples = int(path.stem.removeprefix("step-")) * config.training.batch_size
         for needle, each in prompts.items():
             rows = table(model.predict, each, config.task).query("event == 'query' and k <= 2")
             tables.append(rows.assign(run=config.name, needle=needle, examples=examples))

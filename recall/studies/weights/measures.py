@@ -14,13 +14,16 @@ CIRCUITS = PARTS["circuits"]
 with_checkpoints = each(lambda run: whole(run) and len(run.steps) > 2)
 
 
+def committed() -> dict[str, pd.DataFrame] | None:
+    return findings.committed(CIRCUITS) if all(map(data.table_path, CIRCUITS)) else None
+
+
 def of_part(part: str):
     """Makes the tables of one of `findings.PARTS`; circuits that were found already are not looked for again."""
 
     def make(chosen: list[Run], **made: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
-        if any(table is None for table in made.values()) and all(map(data.table_path, CIRCUITS)):
-            made = findings.committed(CIRCUITS)
-        found = [findings.find(run, (part,), known=made or None) for run in chosen]
+        known = made if made and all(table is not None for table in made.values()) else committed()
+        found = [findings.find(run, (part,), known=known) for run in chosen]
         return {name: pd.concat([tables[name] for tables in found], ignore_index=True) for name in PARTS[part]}
 
     return make
