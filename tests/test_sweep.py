@@ -227,7 +227,7 @@ def gone(leader):
 
 
 @pytest.mark.parametrize(
-    "count, kills", [pytest.param(5, 2, marks=pytest.mark.standard), pytest.param(12, 5, marks=pytest.mark.nightly)]
+    "count, kills", [pytest.param(4, 2, marks=pytest.mark.standard), pytest.param(12, 5, marks=pytest.mark.nightly)]
 )
 def test_runs_killed_again_and_again_end_with_the_same_table(recipe, tmp_path, count, kills):
     """SIGKILL the sweep while it trains, now and then with its workers, at random moments.
@@ -282,7 +282,7 @@ def is_worker(cmdline, parent):
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
 def test_a_killed_worker_does_not_end_the_sweep(recipe, tmp_path):
     out = tmp_path / "out"
-    child = command(recipe(3, steps=400), out)
+    child = command(recipe(3, steps=200), out)
     begun(child, out)
     workers = [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/cmdline") if is_worker(p, child.pid)]
     os.kill(workers[0], signal.SIGKILL)
