@@ -122,6 +122,7 @@ def study(monkeypatch, tmp_path):
     )
     monkeypatch.setattr(studies, "measures", lambda name: declared)
     monkeypatch.setattr(runs, "load", given.__getitem__)
+    (tmp_path / "data").mkdir()
     monkeypatch.setenv("RECALL_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -137,7 +138,7 @@ def test_measure_makes_what_the_runs_are_about(study, capsys):
     ]
     assert [line["file"] for line in lines] == [f"_runs/tables/{name}.csv" for name in "tuv"]
     assert pd.read_csv("_runs/tables/v.csv").value.tolist() == [2]  # of the table made just before
-    assert not (study / "data").exists()
+    assert not list((study / "data").iterdir())
 
 
 def test_measure_makes_only_the_tables_that_are_named(study, capsys):
@@ -171,7 +172,7 @@ def test_bad_measures(study, capsys, arguments, message):
         sys.exit(main(["measure", *arguments]))
     captured = capsys.readouterr()
     assert ended.value.code == 2 and captured.out == "" and captured.err.count("\n") == 1 and message in captured.err
-    assert not list(study.iterdir())
+    assert [path.name for path in study.rglob("*")] == ["data"]
 
 
 @pytest.mark.parametrize("study", ["abilities", "when", "which_way", "weights"])
