@@ -15,7 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ALONE = 3  # names of a path that stands for itself; a longer one stands for its folder of data/
-CACHE = "resume.safetensors"  # a run's own, as hidden files are: not committed
+# a run's own, as hidden files are: not committed; and what is read with every table, whichever has changed
+LEFT_OUT = ("resume.safetensors", "SHA256SUMS")
 
 
 def load_ipython_extension(shell) -> None:
@@ -47,7 +48,7 @@ def files(part: str) -> list[Path]:
         module = ROOT.joinpath(*part.split("."))
         return [path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file()]
     found = (path for path in [ROOT / part, *(ROOT / part).rglob("*")] if path.is_file())
-    return sorted(path for path in found if path.name != CACHE and not path.name.startswith("."))
+    return sorted(path for path in found if path.name not in LEFT_OUT and not path.name.startswith("."))
 
 
 def stamp(notebook, parts: list[str]) -> dict[str, str]:
