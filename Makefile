@@ -34,11 +34,11 @@ quick: env
 
 # these and one of each expensive kind, within ten minutes on two cores
 test: env chromium
-	$(PYTEST) --dist loadfile -m "not nightly"
+	$(PYTEST) --dist loadfile --no-loadscope-reorder -m "not nightly"
 
 # everything, recomputed from weights: hours
 nightly: env chromium
-	$(PYTEST) --dist loadfile
+	$(PYTEST) --dist loadfile --no-loadscope-reorder
 
 # executes every chapter in place, then builds; a warning is a failure
 book: env
