@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from recall import data, interventions, measures, progress, runs, settings, studies, sweep, sweeps, training
+from recall.config import check
 from recall.language import command
 from recall.language.results import both_gaps
 from recall.prose import claims
@@ -67,7 +68,9 @@ def parser() -> Parser:
     many.add_argument("--scheduler", help="address of a Dask scheduler whose workers see --out")
     many.add_argument("--device", default="cpu", help="of every worker, such as cuda (default: cpu)")
     many.add_argument("--cost", action="store_true", help="print what it would take and stop")
-    many.add_argument("--table", type=Path, help="write one line per run to this CSV file at the end")
+    lines = many.add_mutually_exclusive_group()
+    lines.add_argument("--table", type=Path, help="write one line per run to this CSV file at the end")
+    lines.add_argument("--commit", action="store_true", help="put the lines of these runs into data/tables, by run")
 
     test = verb("evaluate", _evaluate, "needle test of a finished run")
     test.add_argument("RUN", help="name of a committed run, or a run folder")
@@ -111,6 +114,7 @@ def _sweep(options) -> None:
     configs = sweeps.load(options.NAME)
     if options.table and not options.table.parent.is_dir():
         raise ValueError(f"table must be a file in a folder that exists, not {options.table}")
+    _outside("table", options.table)
     print(sweep.cost(configs, options.out, options.keep), file=sys.stderr)
     if options.cost:
         return
@@ -119,7 +123,8 @@ def _sweep(options) -> None:
     rows = measures.lines(finished)
     if options.table:
         runs.write_csv(options.table, rows)
-        data.record(options.table)
+    if options.commit:
+        data.merge(Path(options.NAME).stem, rows)
     _print(options, rows.to_dict("records"))
     if failed:
         name, why = next(iter(failed.items()))
@@ -133,10 +138,24 @@ def _evaluate(options) -> None:
 
 def _measure(options) -> None:
     lines, chosen = [], [runs.load(name) for name in options.RUN]
+    _outside("out", options.out)
+    if options.commit:
+        runs.check_data("data/tables")
+        named = ", ".join(run.name for run in chosen if run.config["setting"] == "custom")
+        check("RUN", not named, "of a frozen setting with --commit", named)
     for name, about, rows in studies.measure(options.STUDY, chosen, options.tables):
+        if options.commit and not {"run", "name", "labels"} & set(rows):
+            four = all(run.config["task"]["labels"] == 4 for run in about)
+            check("RUN", four, f"of 4 labels: {name} has no column that tells label counts apart", "another")
         file = data.merge(name, rows) if options.commit else runs.write_csv(options.out / f"{name}.csv", rows)
         lines.append(dict(table=name, runs=len(about), rows=len(rows), file=str(file)))
     _print(options, lines)
+
+
+def _outside(field: str, path: Path | None) -> None:
+    """Nothing committed is overwritten by a file that is only named."""
+    if path is not None and path.resolve().is_relative_to(runs.data_folder().resolve()):
+        raise ValueError(f"{field} must lie outside the committed data (--commit puts rows there), not {path}")
 
 
 def _language(options) -> None:

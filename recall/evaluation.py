@@ -21,7 +21,7 @@ from recall.predictors import blind_error, times
 from recall.task import TaskConfig
 
 THRESHOLD = 0.5  # of the identification score: half way from the label-blind average to ideal recall
-STUDY_CUTOFF = 0.5  # of the median squared error (facts 4.1)
+STUDY_CUTOFF = 0.5  # of the median squared error, the study's rule
 
 HAAR = ("haar", "equal")  # families with Haar maps and E|x|^2 = 1
 

@@ -24,7 +24,6 @@ LOOK_UP, CONTINUE, THIRD, PURPLE, GREY = "#d1660f", "#2f7fc1", "#2a9d6f", "#b05f
 ABILITIES = ["1-after-query", "2-after-query", "3-after-query"]
 ABILITY_COLOUR = alt.Scale(domain=ABILITIES, range=[LOOK_UP, CONTINUE, THIRD])
 ABILITY_DASH = alt.Scale(domain=ABILITIES, range=[[1, 0], [6, 3], [2, 2]])
-ABILITY_SHAPE = alt.Scale(domain=ABILITIES, range=["circle", "square", "triangle-up"])
 
 # columns that have a picker, in its order, and what stands before it
 PICKERS = {

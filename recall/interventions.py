@@ -62,7 +62,7 @@ def intervention(name: str, label: str, observation: str, applies_to: str):
     """Register an edit; its docstring is the question."""
 
     def register(edited):
-        question = " ".join(edited.__doc__.split())
+        question = " ".join((edited.__doc__ or "").split())
         INTERVENTIONS[name] = Intervention(name, question, label, observation, applies_to, edited)
         return edited
 
@@ -251,7 +251,7 @@ def _late_start(prompts, config):
 def synchronised(prompts: Prompts, config: TaskConfig, share: float = 1.0) -> Prompts:
     """Every system's next state is moved `share` of the way to the needle's, along an arc.
 
-    At 1 the first resumed state singles out no system (facts 4.2: obs_i = U^(i-10) x with a common x).
+    At 1 the first resumed state singles out no system (as in the study: obs_i = U^(i-10) x with a common x).
     """
     _several(prompts), _arcs(config)
     check("share", 0 <= share <= 1, "0 to 1", share)
@@ -291,7 +291,7 @@ def between(a: Tensor, b: Tensor, share: float) -> Tensor:
 
 
 def named_segment(prompts: Prompts) -> int:
-    """The haystack segment whose label a misdirected query shows: the next one in the cycle (facts 4.2)."""
+    """The haystack segment whose label a misdirected query shows: the next one in the cycle."""
     return (prompts.needle + 1) % prompts.count
 
 

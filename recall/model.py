@@ -25,7 +25,7 @@ ACTIVATIONS = {
     "silu": F.silu,
 }
 
-# name: (n_embd, n_layer, n_head); the study's five (facts 2.1) and ours for a CPU
+# name: (n_embd, n_layer, n_head); the study's five and ours for a CPU
 SIZES = {
     "tiny": (72, 3, 6),
     "small": (96, 6, 6),
@@ -48,7 +48,7 @@ class GPTConfig:
     initialisation: `gpt2` draws every matrix from N(0, 0.02^2), residual projections divided by sqrt(2 n_layer);
     `fan_in` draws it from N(0, 1/(3 fan_in)), the variance of PyTorch's default.  The position table has std 0.02 in
     both.  zero_init: start the output projections of attention and MLP at zero, so that every block begins as the
-    identity.  positions: `learned`, a table as in GPT-2, or `none` (facts 2.2: the study has such variants too).
+    identity.  positions: `learned`, a table as in GPT-2, or `none` (the study has such variants too).
     Raises ValueError, in one line, for a value out of its range.
     """
 

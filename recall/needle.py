@@ -64,7 +64,7 @@ def needle_prompts(
 ) -> Prompts:
     """haystacks * traces prompts of N = `systems` systems; the needle is segment `needle` (0 = farthest).
 
-    Protocol: facts section 4.1 (there 50 haystacks of 1000 traces, neighbouring haystacks sharing systems; here every
+    Protocol: the study's (there 50 haystacks of 1000 traces, neighbouring haystacks sharing systems; here every
     haystack draws its own).  Systems come from the evaluation stream: no training batch contains them.  drawn:
     haystacks * N systems to take instead, haystack-major.  own_states: every trace starts from their own first states.
 

@@ -283,8 +283,8 @@ HYPOTHESES = {"by label": Named, "by observation": Match}  # the two ways to kno
 
 
 def pseudoinverse_error(n: int, k: int) -> float:
-    """Expected squared error of the pseudoinverse at k after the first label, Haar maps of dimension n (facts
-    section 3): 1 for k <= 2, (n - k + 2)/n for 3 <= k <= n + 1, 0 from k = n + 2.
+    """Expected squared error of the pseudoinverse at k after the first label, Haar maps of dimension n:
+    1 for k <= 2, (n - k + 2)/n for 3 <= k <= n + 1, 0 from k = n + 2.
     """
     return 1.0 if k <= 2 else max(0.0, (n - k + 2) / n)
 

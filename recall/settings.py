@@ -154,7 +154,7 @@ def _here(setting: str, about: str, minutes=None, memory_mb=None, **training) ->
 
 
 def _study(size: str, batch_size: int, learning_rate: float, steps: int, about: str) -> Preset:
-    """The study's recipe (facts 2.2): AdamW, weight decay 0.01, constant rate, clip 1, its own generator."""
+    """The study's recipe: AdamW, weight decay 0.01, constant rate, clip 1, its own generator."""
     own = dict(learning_rate=learning_rate, batch_size=batch_size, steps=steps, warmup=0, weight_decay=0.01)
 
     def build(dimension, labels, seed):
@@ -181,7 +181,7 @@ PRESETS = {
     # of the rates 1e-3, 3e-3 and 6e-3, the one with the lowest error of 2-after-query at step 1,000 of seed 200 at
     # (3, 4); 3e-3 and 6e-3, followed to step 3,000 there, had not learnt 1-after-query
     "adamw-0": _here("adamw-0", ALONE, 11.0, 650, **ADAMW),
-    # batch, rate and length of facts section 2.2; nobody has run these here
+    # batch, rate and length of the study; nobody has run these here
     "study-tiny": _study("tiny", 2048, 1.268e-4, 50_000, "the study's recipe, tiny model"),
     "study-small": _study("small", 1024, 4.483e-5, 100_000, "the study's recipe, small model"),
     "study-medium": _study("medium", 512, 1.585e-5, 182_000, "the study's main model"),

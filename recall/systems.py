@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-SPECTRAL_RADIUS = 0.95  # the study's stable family (facts: section 1.1)
+SPECTRAL_RADIUS = 0.95  # the study's stable family
 STATE_NOISE = OBSERVATION_NOISE = 0.1  # the same
 
 

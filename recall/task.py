@@ -32,9 +32,9 @@ from recall import systems
 from recall.config import check, later, require
 from recall.systems import Systems
 
-LABEL_VALUE = 2**0.5  # a label row then has about the squared norm of a payload row, 1 + E|x|^2 = 2 (facts 1.3)
-ZIPF_EXPONENT = 1.5  # of the number of systems per trace in the study (facts 1.2)
-CUTS_PER_SYSTEM, MAX_CUTS = 2.0, 125  # Poisson(2m) cuts, at most 125 (facts 1.2)
+LABEL_VALUE = 2**0.5  # a label row then has about the squared norm of a payload row, 1 + E|x|^2 = 2
+ZIPF_EXPONENT = 1.5  # of the number of systems per trace in the study
+CUTS_PER_SYSTEM, MAX_CUTS = 2.0, 125  # Poisson(2m) cuts, at most 125
 STREAMS = ("init", "train", "evaluation", "library")  # each purpose draws from its own
 
 
@@ -50,7 +50,7 @@ class TaskConfig:
     library: None draws fresh systems for every trace; M freezes M systems, each with one stored trajectory.
     generator: `study` is the study's own generator, `compact` the one for a CPU:
 
-                               study (facts 1.2)                    compact
+                               study                                compact
         systems in a trace     m ~ Zipf(1.5) on 1..max_systems      m uniform on 1..max_systems
         segment boundaries     Poisson(2m) uniform cuts; a segment  payload lengths uniform on
                                may be empty or a lone close label   min_payload..max_payload
@@ -120,7 +120,7 @@ class TaskConfig:
 
     @classmethod
     def study(cls, **changes) -> TaskConfig:
-        """The study's task: 25 labels, 251 rows, a frozen library of 40,000 systems (facts 1.1-1.2)."""
+        """The study's task: 25 labels, 251 rows, a frozen library of 40,000 systems."""
         own = dict(dimension=5, labels=25, max_systems=25, trace_length=250, generator="study", library=40_000)
         return cls(**own | changes)
 
@@ -354,7 +354,7 @@ def edit(batch: Batch, config: TaskConfig, **columns: Tensor) -> Batch:
 
 
 def statistics(batch: Batch) -> dict[str, float]:
-    """Means per trace of what facts section 1.2 counts.
+    """Means per trace of what describes the study's traces.
 
     Payload segments, distinct systems shown, resumptions, payload rows, and segments with no payload (`empty`: an open
     and a close label; `lone close`).

@@ -32,7 +32,7 @@ from recall.settings import RunConfig, TrainingConfig, from_json
 from recall.task import Batch, Task, TaskConfig, after_query, stream
 
 SAVE_SECONDS = 30.0  # most training time that a kill can lose
-FINAL_HAYSTACKS, FINAL_TRACES = 40, 100  # final tables; the study: 50 x 1000 (facts 4.1)
+FINAL_HAYSTACKS, FINAL_TRACES = 40, 100  # final tables; the study: 50 x 1000
 DIVERGED = 1e3  # a loss above this ends a run; the zero predictor's is 1
 
 
@@ -126,6 +126,7 @@ def evaluate(
     prompts are drawn from `seed`.  Raises ValueError for a bad value, or where the run's weights were not kept.
     """
     if isinstance(what, runs.Run):
+        check("task", task is None, "left out with a run, which has its own", task)
         task, what = from_json(what.config).task, trained_model(what)
     check("task", isinstance(task, TaskConfig), "given for what is not a run", task)
     prompts = needle_prompts(task, systems, haystacks=haystacks, traces=traces, needle=needle, seed=seed)
@@ -373,5 +374,5 @@ def _processor(device: str) -> str:
 def load_or_train(config: RunConfig, cache: Path, **how) -> runs.Run:
     """The committed run of this configuration; else the cached one; else train it now into `cache`/{name}."""
     if config.name in runs.names():
-        return runs.load(config.name)
+        return runs.load(config.name, runs.data_folder() / "runs")
     return train(config, Path(cache) / config.name, **how)

@@ -226,11 +226,46 @@ BAD = {
     "evaluate nowhere": "RECALL_DATA must name the data folder of a checkout, for 'nowhere', which is no run folder",
     "measure which_way RUN --tables ways": "RUN must be at least one run that ways is about",
     "measure when nowhere": "RECALL_DATA must name",
+    "measure when RUN --commit": "RECALL_DATA must name",
     "show runs": "RECALL_DATA must name the data folder of a checkout, for committed runs",
     "show everything": "argument WHAT: invalid choice: 'everything'",
     "circuits RUN": "argument VERB: invalid choice: 'circuits'",
     "language --train invented --out X --tasks 0": "tasks must be",
 }
+
+
+COMMITTED = {
+    "measure which_way RUN --out {data}/tables": "out must lie outside the committed data",
+    "sweep fresh --cost --table {data}/tables/fresh.csv": "table must lie outside the committed data",
+}
+
+
+@pytest.mark.parametrize("line", COMMITTED)
+def test_nothing_committed_is_named_as_a_place_to_write(trained, tmp_path, monkeypatch, capsys, line):
+    (tmp_path / "data" / "tables").mkdir(parents=True)
+    monkeypatch.setenv("RECALL_DATA", str(tmp_path / "data"))
+    words = line.format(data=tmp_path / "data").replace("RUN", str(trained)).split()
+    code, _, said = call(capsys, *words)
+    assert code == 2 and re.search(COMMITTED[line], said), said
+    assert not list((tmp_path / "data" / "tables").iterdir())
+
+
+def test_only_runs_of_a_frozen_setting_are_committed(tmp_path, monkeypatch, capsys):
+    """Another run may have the same place and seed under the name `custom`."""
+    monkeypatch.setenv("RECALL_DATA", str(tmp_path))
+    config = settings.preset("fast-0", 2, 2, steps=3)
+    table = pd.DataFrame(dict(step=[0, 3], k=1))
+    runs.write(tmp_path / "mine", settings.to_json(config), table, table, GPT(config.model).state_dict(), {})
+    code, _, said = call(capsys, "measure", "which_way", tmp_path / "mine", "--commit")
+    assert code == 2 and "RUN must be of a frozen setting with --commit" in said
+
+
+def test_of_tables_made_together_only_those_named_are_written(monkeypatch):
+    made = studies.Measure(("one", "two"), lambda chosen: chosen, lambda chosen: dict(one=pd.DataFrame(), two=None))
+    monkeypatch.setattr(studies, "measures", lambda study: (made,))
+    run = SimpleNamespace(name="r", whole=True)
+    assert [name for name, _, _ in studies.measure("when", [run], ["one"])] == ["one"]
+    assert [name for name, _, _ in studies.measure("when", [run])] == ["one", "two"]
 
 
 @pytest.mark.parametrize("line", BAD)

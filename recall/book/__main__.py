@@ -103,7 +103,8 @@ def side_by_side(given: argparse.Namespace) -> int:
     how = [part for pair in given.p for part in ("-p", *pair)] + (["--out", str(given.out)] if given.out else [])
 
     def alone(name: str) -> int:
-        return subprocess.run([sys.executable, "-m", "recall.book", name, *how], env=one).returncode
+        code = subprocess.run([sys.executable, "-m", "recall.book", name, *how], env=one).returncode
+        return code if code >= 0 else 128 - code  # ended by a signal
 
     with ThreadPoolExecutor(given.workers) as pool:
         return max(pool.map(alone, given.chapters or [path.stem for path in chapters()]))
@@ -121,6 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
         for name in given.chapters:
             if name not in there:
                 raise ValueError(f"chapter must be one of {', '.join(there)}, not {name!r}")
+        if os.environ.get("RECALL_DATA") and not given.out:
+            raise ValueError("out must be given with RECALL_DATA: a chapter is committed with the data of its checkout")
         if given.p and not given.out:
             raise ValueError("out must be given with -p: a chapter is committed with its own parameters")
         if given.workers > 1:

@@ -7,7 +7,7 @@ mask m with one number per edge says what its reader gets:
 
     input of reader r  =  sum over w before r of  m[w, r] * (w in this run)  +  (1 - m[w, r]) * (w in the corrupted run)
 
-1 keeps the edge, 0 takes the corrupted run's activation (interchange, as in facts 6), applied before the reader's
+1 keeps the edge, 0 takes the corrupted run's activation (interchange, as in the study), applied before the reader's
 layer norm. The mask is differentiable and serves three methods: `exact` (one edge at a time), `attribution` (its
 gradient, integrated) and `pruning` (its learning).  A *circuit* is a mask of zeros and ones: `faithfulness` says
 what it explains.

@@ -1,5 +1,5 @@
-"""Learned pruning: a hard-concrete gate per edge, trained to keep the prediction with few edges (facts 6, after Edge
-Pruning).
+"""Learned pruning: a hard-concrete gate per edge, trained to keep the prediction with few edges (as the
+study's, after Edge Pruning).
 
 A gate is  z = clip(1.2 s - 0.1, 0, 1),  s = sigmoid((log u - log(1 - u) + a) / temperature),  u uniform, a learned:
 it is exactly 0 or 1 with positive probability, and P(z > 0) = sigmoid(a - temperature log(0.1 / 1.1)) counts edges
@@ -24,9 +24,9 @@ from recall.circuits.graph import Graph, Pair, Patcher
 from recall.config import check
 from recall.model import GPT
 
-LOW, HIGH, TEMPERATURE = -0.1, 1.1, 2 / 3  # stretch and temperature of the hard-concrete gate (facts 6)
-EVALUATION = 0.8  # factor on a in the gate without noise (facts 6)
-# a ~ N(2, 0.01) at the start, most gates open (10 in facts 6, from where 200 steps do not come down)
+LOW, HIGH, TEMPERATURE = -0.1, 1.1, 2 / 3  # stretch and temperature of the hard-concrete gate
+EVALUATION = 0.8  # factor on a in the gate without noise
+# a ~ N(2, 0.01) at the start, most gates open (10 in the study, from where 200 steps do not come down)
 START, SPREAD = 2.0, 0.01
 
 
@@ -37,9 +37,9 @@ class PruningConfig:
     study's).  sharing: weight of the reward for edges of the `shared` circuit, 0 or more, on the scale of `fit`.
 
     rate: learning rate of the gates, AdamW, warmed up over a sixth of the steps, then falling linearly to 0 (0.8 in
-    facts 6); that of the multipliers is `pressure` times as large (1 in facts 6, for 3000 steps: in a few hundred
+    the study); that of the multipliers is `pressure` times as large (1 in the study, for 3000 steps: in a few hundred
     they would not catch up, and the circuit cut from gates that are still open explains nothing).  fit: weight of
-    the fit (1000 in facts 6, on a mean over dimensions).  Of 28 combinations tried on one model (n = 3, seed 0,
+    the fit (1000 in the study, on a mean over dimensions).  Of 28 combinations tried on one model (n = 3, seed 0,
     1-after-query), at the size of its reference circuit, these came nearest to it."""
 
     edges: int

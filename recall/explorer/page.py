@@ -53,7 +53,7 @@ def listed() -> list[runs.Run]:
     """
     found = []
     for name, hashes in json.loads(data.path(LISTED).read_text(encoding="utf-8")).items():
-        run = runs.load(name)
+        run = runs.load(name, runs.data_folder() / "runs")
         for step, sha in hashes.items():
             path = runs.checkpoint_path(run.folder, int(step))
             whole = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha

@@ -67,9 +67,9 @@ def run(given: Namespace) -> pd.DataFrame:
     how = dict(device=given.device, dtype=given.dtype, forget=given.forget, report=_tell)
     found, dates = revisions.run(model, at, pairs, config, given.out, **how)
     found = found[found.pairs == "all"].assign(words=name, seed=given.seed)
-    runs.write_atomically(given.out / "gains.svg", figures.picture(charts.language_gains(found)))
     if given.keep:
         results.keep(given.out, given.keep / name, f"python -m recall language {source} --out {name}")
+    runs.write_atomically(given.out / "gains.svg", figures.picture(charts.language_gains(found)))
     return dates
 
 

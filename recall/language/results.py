@@ -64,6 +64,8 @@ def load(root: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     and seed, and of the former tasks (N).
     """
     committed = root is None
+    if committed:
+        runs.check_data("tables of language models")
     root = runs.data_folder() / "language" if committed else Path(root)
     file = lambda *parts: data.path("language", *parts) if committed else root.joinpath(*parts)
     tables, dates = [], []

@@ -78,7 +78,7 @@ def measure(
         if about:
             found = each.of(about, made)
             made |= found
-            yield from ((name, about, rows) for name, rows in found.items())
+            yield from ((name, about, rows) for name, rows in found.items() if not tables or name in tables)
     check("RUN", made, f"at least one run that a table of {study} is about", _some(best))
 
 

@@ -1,6 +1,6 @@
 """What the frozen settings take on seeds that no choice has seen, at dimensions 3 and 5 with 4 labels.
 
-`fast-1` and `adamw-1`, seeds 100 to 107; and the study's recipe (facts 2.2) on the same model and task, seeds 100 to
+`fast-1` and `adamw-1`, seeds 100 to 107; and the study's recipe on the same model and task, seeds 100 to
 102: AdamW at 1.585e-5 * sqrt(batch / 512), constant, no warm-up, weight decay 0.01, GPT-2's initialisation and
 activation. A run ends once both abilities have stayed for four evaluations, or at its budget of tokens."""
 

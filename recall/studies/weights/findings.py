@@ -125,7 +125,8 @@ def shown(run: str = "", dimension: int = 5, scale: Scale = FULL) -> Findings:
         check("run", moved, wanted, run)
         return Findings(tables, {chosen.name: chosen}, _dimension(chosen), False)
     tables = committed()
-    finished = {name: runs.load(name) for name in tables["circuits"].run.unique()}
+    own = runs.data_folder() / "runs"
+    finished = {name: runs.load(name, own) for name in tables["circuits"].run.unique()}
     there = sorted({*map(_dimension, finished.values())})
     wanted = f"one of {', '.join(map(str, there))}, or that of a run of your own (run)"
     check("dimension", dimension in there, wanted, dimension)

@@ -44,6 +44,7 @@ from torch import Tensor
 from recall.circuits.faithfulness import eliminate, measure, overlap, strongest
 from recall.circuits.graph import Graph, attribution
 from recall.circuits.pruning import PruningConfig, prune
+from recall.config import check
 from recall.studies.weights import shared
 from recall.studies.weights.shared import DISTANCE, KEYS, TASKS, as_text, circuits_of, larger
 
@@ -92,6 +93,8 @@ def compare(subject: Subject, circuits: pd.DataFrame, edges: pd.DataFrame) -> pd
 def _found(subject: Subject, of: dict[str, list[Tensor]], edges: pd.DataFrame) -> dict[tuple[str, str], Tensor]:
     """(task, method) -> circuit.  of: the reference circuits, both draws; edges: exact effects on both tasks."""
     model, steps = subject.model, subject.scale.steps
+    named = list(zip(edges.writer, edges.reader))
+    check("edges", named == Graph.of(model).edges, "in the order of the model's graph", named[:1])
     patchers = {task: subject.finding(task) for task in TASKS}
     learnt = {task: subject.learning(task) for task in TASKS}
     found = {(task, name): circuit for task in TASKS for name, circuit in zip(("reference", "again"), of[task])}

@@ -5,7 +5,7 @@ Written down before any of these tables (LOW, HIGH):
     shared part   r = (o - null) / (ceiling - null), with o the overlap of the circuits of 1- and 2-after-query (edges
                   in both over edges in either, mean over draws), null that of random circuits of these sizes, ceiling
                   that of one task's two draws (mean of both tasks).  Only models in which the corruption changes both
-                  predictions by TELLING or more.
+                  predictions by `dissect.TELLING` or more.
     separate      the 95 % t interval of r over models lies below LOW;  shared: above HIGH;  partly shared: inside
                   [LOW, HIGH];  else undecided, and so with fewer than five models.
     The study's 0 % does not hold in our models where the interval of o itself lies above 0.

@@ -37,7 +37,7 @@ from recall.task import TaskConfig
 from recall.training import trained_model
 
 TABLES = ("degradation", "degradation_accounts", "degradation_similarity")
-SEED = 6  # of the prompts; training, the final tables and the probes have others
+SEED = 6  # of the prompts; training, the final tables and `edits` have others
 SETS = (128, 8)  # haystacks and traces
 PAIRS = 4096  # prompts of 2 systems, each with maps of its own
 CHUNK = 256  # prompts at a time
@@ -289,7 +289,7 @@ def change(values: pd.Series) -> dict:
 
     values: indexed by MODEL."""
     one = all(values.index.get_level_values(name).nunique() == 1 for name in ("setting", "dimension"))
-    _, low, high = stats.interval(values) if one else (math.nan, math.nan, math.nan)
+    _, low, high = stats.interval(values) if one and values.std() > 0 else (math.nan, math.nan, math.nan)
     return dict(estimate=values.mean(), low=low, high=high, least=values.min(), most=values.max(), seeds=len(values))
 
 

@@ -5,7 +5,11 @@ from recall.studies import Measure, each, whole
 from recall.studies.which_way import as_if, cues, edits, ways
 
 of_haar = each(lambda run: whole(run) and run.config["task"]["family"] in HAAR)
-of_four = each(lambda run: bool(run.steps) and run.config["task"]["labels"] == ways.SYSTEMS)
+of_four = each(
+    lambda run: (
+        bool(run.steps) and run.config["task"]["labels"] == ways.SYSTEMS and run.config["task"]["family"] in HAAR
+    )
+)
 
 MEASURES = (
     Measure(("interventions",), each(whole), edits.probe),
