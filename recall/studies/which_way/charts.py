@@ -71,7 +71,7 @@ def probed(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     table: `edits.probe` with `led`, each model's kind.  start: intervention, dimension, systems and needle
     shown first."""
     kinds, colours, shapes, _ = _kinds_in(table)
-    ways, same = ["by label", "by observation"], "the same on the plain prompt"
+    ways, same = ["by label", "by observation"], "same, plain prompt"
     marked = _marked(
         "what:N",
         [*(f"{kind} model" for kind in kinds), same, *ways],
