@@ -6,7 +6,8 @@
   // once, the others one by one when the page has a moment.
   const views = [];
   const idle = window.requestIdleCallback || ((call) => setTimeout(call, 50));
-  let following = false;
+  const root = document.documentElement;
+  const following = () => root.hasAttribute("data-following"); // while one is not yet where the others are
   function link(view) {
     const names = new Set(Object.keys(view.getState({ signals: (name) => name.startsWith("pick_") }).signals));
     const figure = { view, names, due: new Map(), follows: false };
@@ -14,10 +15,9 @@
       view.addSignalListener(name, (_, value) => {
         if (figure.follows) return; // what it was told comes from a figure that tells all
         for (const other of views) if (other !== figure && other.names.has(name)) other.due.set(name, value);
-        if (!following) {
-          following = true;
-          idle(follow);
-        }
+        if (following()) return;
+        root.setAttribute("data-following", "");
+        idle(follow);
       });
     }
     views.push(figure);
@@ -25,7 +25,7 @@
   async function follow() {
     const figure = views.find((each) => each.due.size);
     if (!figure) {
-      following = false;
+      root.removeAttribute("data-following");
       return;
     }
     for (const [name, value] of figure.due) figure.view.signal(name, value);
