@@ -129,7 +129,11 @@ def inversions(lines: pd.DataFrame) -> pd.DataFrame:
     return lines[begin.notna() & ~(go_on <= begin)]
 
 
-VOCABULARIES = {(4, BASE): "4 labels, N ≤ 4", (8, "vocabulary-8"): "8 labels, N ≤ 4", (8, BASE): "8 labels, N ≤ 8"}
+VOCABULARIES = {  # (labels, setting): what is trained
+    (4, BASE): "4 labels, N ≤ 4",
+    (8, "vocabulary-8"): "8 labels, N ≤ 4",
+    (8, BASE): "8 labels, N ≤ 8",
+}
 
 
 def vocabulary(table: pd.DataFrame, atlas: list[Run]) -> pd.DataFrame:

@@ -90,7 +90,8 @@ def equal_norms(
 def paired(table: pd.DataFrame) -> pd.DataFrame:
     """`equal_norms` with `pair`, norms of training → norms of the prompts."""
     words = {"haar": "all lengths", "equal": "equal"}
-    return table.assign(pair=table.kind.map(words) + " → " + table.norms.map(words)).sort_values("pair", kind="stable")
+    pair = table.kind.map(words) + " → " + table.norms.map(words)
+    return table.assign(pair=pair).sort_values("pair", kind="stable")
 
 
 def misdirected_norms(table: pd.DataFrame, systems: int = 2) -> pd.DataFrame:
