@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n 2
+PYTEST := $(BIN)/python -m pytest
 PRETTIER := npx --yes prettier@3.10.1
 export npm_config_fetch_retries := 0
 export npm_config_fetch_timeout := 10000
@@ -30,15 +30,15 @@ quick: env
 	$(BIN)/ruff check .
 	@if $(PRETTIER) --version >/dev/null 2>&1; then $(PRETTIER) --check recall; \
 	  else echo "no npx, or no way to prettier: the form of scripts and styles is not checked"; fi
-	$(PYTEST) -m "not standard and not nightly"
+	$(PYTEST) -n 2 -m "not standard and not nightly"
 
-# these and one of each expensive kind, within ten minutes on two cores
+# these and one of each expensive kind, within ten minutes on two cores; three processes, since many tests wait
 test: env chromium
-	$(PYTEST) --dist loadfile --no-loadscope-reorder -m "not nightly"
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not nightly"
 
 # everything, recomputed from weights: hours
 nightly: env chromium
-	$(PYTEST) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder
 
 # executes every chapter in place, then builds; a warning is a failure
 book: env

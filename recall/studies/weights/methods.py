@@ -93,7 +93,7 @@ def compare(subject: Subject, circuits: pd.DataFrame, edges: pd.DataFrame) -> pd
 def _found(subject: Subject, of: dict[str, list[Tensor]], edges: pd.DataFrame) -> dict[tuple[str, str], Tensor]:
     """(task, method) -> circuit.  of: the reference circuits, both draws; edges: exact effects on both tasks."""
     model, steps = subject.model, subject.scale.steps
-    named = list(zip(edges.writer, edges.reader))
+    named = tuple(zip(edges.writer, edges.reader))
     check("edges", named == Graph.of(model).edges, "in the order of the model's graph", named[:1])
     patchers = {task: subject.finding(task) for task in TASKS}
     learnt = {task: subject.learning(task) for task in TASKS}
