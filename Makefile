@@ -32,13 +32,13 @@ quick: env
 	  else echo "no npx, or no way to prettier: the form of scripts and styles is not checked"; fi
 	$(PYTEST) -n 2 -m "not standard and not nightly"
 
-# these and one of each expensive kind, within ten minutes on two cores; three processes, since many tests wait
+# these and one of each expensive kind, within ten minutes on two cores
 test: env chromium
-	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not nightly"
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not nightly"
 
 # everything, recomputed from weights: hours
 nightly: env chromium
-	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 
 # executes every chapter in place, then builds; a warning is a failure
 book: env
