@@ -14,7 +14,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import altair as alt
 import ipywidgets
@@ -92,10 +92,8 @@ def filtered(chart: alt.Chart, conditions: Iterable) -> alt.Chart:
     return chart
 
 
-def missing_note(
-    table: pd.DataFrame, start: dict, words: str | Callable = "no committed run for this choice"
-) -> alt.Chart:
-    """Says so where no committed run answers the choice.  words: a text, or a function of the choice that makes one."""
+def missing_note(table: pd.DataFrame, start: dict, words: str = "no committed run for this choice") -> alt.Chart:
+    """Says so where no committed run answers the choice."""
     everything = pd.MultiIndex.from_product([options_of(table, name, start) for name in start], names=list(start))
     there = pd.MultiIndex.from_frame(table[list(start)].drop_duplicates())
     gaps = everything.difference(there).to_frame(index=False)
@@ -105,7 +103,7 @@ def missing_note(
         too_many = gaps.systems > gaps.labels
         gaps["words"] = too_many.map({True: "a prompt cannot hold more systems than there are labels", False: words})
     else:
-        gaps["words"] = [words if isinstance(words, str) else words(row) for row in gaps.itertuples()]
+        gaps["words"] = words
     middle = dict(x=alt.XValue(alt.ExprRef("width / 2")), y=alt.YValue(alt.ExprRef("height / 2")))
     return filtered(alt.Chart(gaps), chosen(start)).mark_text(fontSize=14).encode(**middle, text="words:N")
 

@@ -26,6 +26,15 @@ FILES = {
 }
 STYLES = ("trace.css", "playground.css")
 
+# What stands in a widget's place until it is mounted, in print and without JavaScript.
+GAME_INSTEAD = (
+    "<p>Here a reader with JavaScript guesses the next state of a system in the plane before the transformer does.</p>"
+)
+PLAYGROUND_INSTEAD = (
+    "<strong>A playground stands here where JavaScript runs.</strong> Its first view: squared error, mean over its "
+    "prompts with a 95 % interval."
+)
+
 
 def module(name: str) -> str:
     """The ES module of a widget, one of FILES."""
@@ -123,9 +132,7 @@ class YouFirst(_Answering):
         super().__init__([run for run in page.listed() if run.config["task"]["dimension"] == 2][:1], **values)
 
     def _repr_mimebundle_(self, **kwargs):
-        game = "guesses the next state of a system in the plane before the transformer does"
-        meanwhile = f"<p>Here a reader with JavaScript {game}.</p>"
-        return self._both("guess", ("catalogue", "labelled", "seed"), meanwhile)
+        return self._both("guess", ("catalogue", "labelled", "seed"), GAME_INSTEAD)
 
 
 SETTINGS = ("run", "step", "systems", "needle", "length", "shown", "fresh", "equal_norm", "share", "cut", "seed")
@@ -254,8 +261,4 @@ def _meanwhile(first: dict) -> str:
     written = lambda each: f"{each['mean']:.2f} ± {each['half']:.2f}"
     rows = {title: list(map(written, error[name])) for title, name in columns.items()}
     frame = pd.DataFrame({"k after the query": range(1, len(error["model"]) + 1), **rows})
-    return table_html(
-        frame,
-        "<strong>A playground stands here where JavaScript runs.</strong> Its first view: squared error, mean of "
-        f"{first['stats']['count']} prompts with a 95 % interval.",
-    )
+    return table_html(frame, PLAYGROUND_INSTEAD)

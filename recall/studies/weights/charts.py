@@ -26,10 +26,8 @@ def circuit_graph(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
     pickers.append(choice("edges", "edges ", SHOWN, SHOWN[0]))
     slider = alt.binding_range(min=0, max=0.5, step=0.01, name="least effect ")
     pickers.append(alt.param(name="pick_effect", value=0, bind=slider))
-    asked = [name for name in start if name not in ("model", "tasks")]
-    words = lambda row: f"{', '.join(str(getattr(row, name)) for name in asked)}: see the caption"
     lines = table[["writer", "reader", "x", "y", "x2", "y2"]].drop_duplicates(["writer", "reader"])
-    layers = [_edges(table, start, lines), *_nodes(lines), missing_note(table, start, words)]
+    layers = [_edges(table, start, lines), *_nodes(lines), missing_note(table, start, "not pruned: see the caption")]
     return themed(alt.layer(*layers).add_params(*pickers), 460)
 
 

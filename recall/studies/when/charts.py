@@ -347,11 +347,9 @@ def _lists(table: pd.DataFrame, start: dict) -> list[alt.Parameter]:
     return [choice(name, OF_MODELS[name], options, start[name]) for name, options in there.items()]
 
 
-def _only_equal(row) -> str:
-    """Why there is nothing to draw: equal norms are all alike, and models trained on them are asked on nothing else."""
-    if row.norms == "equal":
-        return f"equal norms are all alike: {row.models}"
-    return f"equal norms only: {row.models.removeprefix('trained on equal norms, ')}"
+# Models trained on equal norms are asked on nothing else, and norms that are equal sort nothing.
+EQUAL_ONLY = "trained and asked on equal norms only"
+ALL_ALIKE = "equal norms only, and those are all alike"
 
 
 def degradation(errors: pd.DataFrame, accounts: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
@@ -402,7 +400,7 @@ def degradation(errors: pd.DataFrame, accounts: pd.DataFrame, start: dict) -> al
             tooltip=["what:N", "systems:Q", number("expected:Q", ".3f")],
         )
     )
-    layers = alt.layer(lines, points, missing_note(errors, start, _only_equal))
+    layers = alt.layer(lines, points, missing_note(errors, start, EQUAL_ONLY))
     return themed(layers.add_params(*_lists(errors, start)), 320)
 
 
@@ -423,7 +421,7 @@ def likeness(table: pd.DataFrame, start: dict) -> alt.TopLevelMixin:
         tooltip=["states", "maps", number("value:Q", ".3f")],
     )
     words = base.mark_text(fill="black", fontSize=13).encode(text=alt.Text("value:Q", format=".2f"))
-    layers = alt.layer(cells, words, missing_note(table, start, _only_equal))
+    layers = alt.layer(cells, words, missing_note(table, start, ALL_ALIKE))
     return themed(layers.add_params(*_lists(table, start), measure), 240)
 
 
