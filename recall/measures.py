@@ -202,7 +202,7 @@ def optimiser_flops(config: RunConfig) -> int:
     """Products of one optimiser step: Muon's five Newton-Schulz iterations, X -> aX + (bA + cAA)X with A = XX', on
     every hidden matrix [m, n] with m <= n: 4 m^2 n + 2 m^3 each.  AdamW has none.
     """
-    if config.training.optimiser != "muon":
+    if config.training.optimiser == "adamw":
         return 0
     D = config.model.n_embd
     shapes = [(D, 3 * D), (D, D), (D, 4 * D), (D, 4 * D)]

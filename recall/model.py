@@ -36,6 +36,9 @@ SIZES = {
 }
 
 
+SINUSOID = 0.3  # amplitude: a token of squared norm 2 and 13 to 25 columns is read into entries of rms 0.16 to 0.23
+
+
 @dataclass(frozen=True)
 class GPTConfig:
     """Shape of a model and its initialisation.
@@ -48,7 +51,8 @@ class GPTConfig:
     initialisation: `gpt2` draws every matrix from N(0, 0.02^2), residual projections divided by sqrt(2 n_layer);
     `fan_in` draws it from N(0, 1/(3 fan_in)), the variance of PyTorch's default.  The position table has std 0.02 in
     both.  zero_init: start the output projections of attention and MLP at zero, so that every block begins as the
-    identity.  positions: `learned`, a table as in GPT-2, or `none` (the study has such variants too).
+    identity.  positions: `learned`, a table as in GPT-2, `sinusoidal`, such a table that begins as the sinusoids of
+    Vaswani et al. (2017), or `none` (the study has such variants too).
     Raises ValueError, in one line, for a value out of its range.
     """
 
@@ -75,7 +79,7 @@ class GPTConfig:
             n_head=counted(self.n_head),
             activation=(self.activation in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}"),
             initialisation=(self.initialisation in ("gpt2", "fan_in"), "gpt2 or fan_in"),
-            positions=(self.positions in ("learned", "none"), "learned or none"),
+            positions=(self.positions in ("learned", "sinusoidal", "none"), "learned, sinusoidal or none"),
         )
         check("n_embd", self.n_embd >= 1, "at least 1", self.n_embd)
         check("n_embd", self.n_embd % self.n_head == 0, f"a multiple of n_head ({self.n_head})", self.n_embd)
@@ -86,6 +90,13 @@ class GPTConfig:
         check("size", name in SIZES, f"one of {', '.join(SIZES)}", name)
         n_embd, n_layer, n_head = SIZES[name]
         return cls(n_in, n_out, n_positions, n_layer, n_head, n_embd, **changes)
+
+
+def sinusoids(rows: int, columns: int) -> Tensor:
+    """[rows, columns] sin and cos of row / 10000^(2i / columns), as large as the embedding of a token at `fan_in`."""
+    rates = 10000.0 ** -(torch.arange(0, columns, 2) / columns)
+    angles = torch.arange(rows)[:, None] * rates
+    return SINUSOID * torch.cat([angles.sin(), angles.cos()], 1)[:, :columns]
 
 
 class Attention(nn.Module):
@@ -153,7 +164,7 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.read_in = nn.Linear(config.n_in, config.n_embd)
-        if config.positions == "learned":
+        if config.positions != "none":
             self.wpe = nn.Embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd)
@@ -166,6 +177,9 @@ class GPT(nn.Module):
         """As the configuration says; biases 0, layer norms 1 and 0."""
         for name, parameter in self.named_parameters():
             if "ln_" in name:
+                continue
+            if name == "wpe.weight" and self.config.positions == "sinusoidal":
+                parameter.copy_(sinusoids(*parameter.shape))
                 continue
             projection = name.endswith("c_proj.weight")
             if name.endswith("bias") or (projection and self.config.zero_init):
@@ -183,7 +197,7 @@ class GPT(nn.Module):
         if T > self.config.n_positions:
             raise ValueError(f"tokens must have at most {self.config.n_positions} rows, not {T}")
         x = self.hook_embed(self.read_in(tokens))
-        if self.config.positions == "learned":
+        if self.config.positions != "none":
             x = x + self.hook_pos_embed(self.wpe(torch.arange(T, device=tokens.device)))
         for block in self.h:
             x = block(x)

@@ -17,17 +17,22 @@ from recall.model import GPTConfig
 from recall.needle import prompt_rows
 from recall.task import TaskConfig
 
+OPTIMISERS = ("muon", "muon-batched", "adamw")
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """optimiser: `muon` (Muon on the hidden matrices, AdamW on the rest) or `adamw` (on everything).
+    """optimiser: `muon` (torch's Muon on the hidden matrices, AdamW on the rest), `muon-batched` (`recall.muon` in its
+    place: matrices of one shape together, in single precision) or `adamw` (on everything).
 
     learning_rate: AdamW's.  muon_rate: Muon's.  warmup: steps of linear warm-up.  decay_from: share of the run after
     which both rates fall linearly to 0 (1 keeps them constant).  weight_decay: of AdamW.  clip: global gradient norm.
     evaluate_every: steps between evaluations.  momentum: Muon's.  beta2: AdamW's second.  patience: end the run once
     every ability has been there for that many evaluations in a row (0: train all steps).  weight_first, weight_second,
     weight_later, weight_initial: in the loss, of the observations 1, 2 and more after a query and of those in segments
-    that do not resume; 0 knocks them out.  Raises ValueError, in one line, for a value out of its range.
+    that do not resume; 0 knocks them out.  average: decay per step of the running mean of the weights, which then is
+    what is evaluated, kept and published (0: the weights as they are).  Raises ValueError, in one line, for a value out
+    of its range.
     """
 
     optimiser: str = "muon"
@@ -48,6 +53,7 @@ class TrainingConfig:
     weight_second: float = later(1.0)
     weight_later: float = later(1.0)
     weight_initial: float = later(1.0)
+    average: float = later(0.0)
 
     def __post_init__(self):
         positive = lambda value: (0 < value < math.inf, "positive and finite")
@@ -57,7 +63,7 @@ class TrainingConfig:
         weighed = lambda value: (0 <= value < math.inf and some, "at least 0 and finite, one of the four above 0")
         require(
             self,
-            optimiser=(self.optimiser in ("muon", "adamw"), "muon or adamw"),
+            optimiser=(self.optimiser in OPTIMISERS, f"one of {', '.join(OPTIMISERS)}"),
             learning_rate=positive(self.learning_rate),
             muon_rate=positive(self.muon_rate),
             clip=positive(self.clip),
@@ -72,6 +78,7 @@ class TrainingConfig:
             weight_second=weighed(self.weight_second),
             weight_later=weighed(self.weight_later),
             weight_initial=weighed(self.weight_initial),
+            average=decaying(self.average),
             decay_from=(0 <= self.decay_from <= 1, "0 to 1"),
             weight_decay=counted(self.weight_decay, 0),
         )

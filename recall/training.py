@@ -21,12 +21,14 @@ import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import recall
 from recall import runs
 from recall.config import check, to_json
 from recall.evaluation import THRESHOLD, Evaluator, table
 from recall.model import GPT
+from recall.muon import Muon
 from recall.needle import needle_prompts
 from recall.settings import RunConfig, TrainingConfig, from_json
 from recall.task import Batch, Task, TaskConfig, after_query, stream
@@ -51,11 +53,13 @@ def loss_of(model: GPT, batch: Batch, weights: tuple[float, ...] = (1, 1, 1, 1))
 
 def optimisers(model: GPT, config: TrainingConfig) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices (every 2-d weight inside the blocks) and AdamW for the rest, or AdamW alone."""
-    hidden = [p for p in model.h.parameters() if p.ndim == 2] if config.optimiser == "muon" else []
+    hidden = [p for p in model.h.parameters() if p.ndim == 2] if config.optimiser != "adamw" else []
     rest = [p for p in model.parameters() if not any(p is q for q in hidden)]
     own = dict(betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True)
     chosen = [torch.optim.AdamW(rest, lr=config.learning_rate, **own)]
-    if hidden:
+    if config.optimiser == "muon-batched":
+        chosen.append(Muon(hidden, lr=config.muon_rate, momentum=config.momentum))
+    elif hidden:
         chosen.append(torch.optim.Muon(hidden, lr=config.muon_rate, momentum=config.momentum, weight_decay=0.0))
     for optimiser in chosen:
         for group in optimiser.param_groups:
@@ -231,6 +235,8 @@ class _State:
         self.evaluator = Evaluator(config.task, config.evaluation)
         self.model = build_model(config, device=self.device)
         self.optimisers = optimisers(self.model, config.training)
+        decay = config.training.average
+        self.mean = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
         self.step, self.seconds, self.evaluation_seconds, self.start_seconds, self.loss = 0, 0.0, 0.0, 0.0, math.nan
         self.history: list[pd.DataFrame] = []
         self.keep = set(checkpoint_steps(config.training.steps))
@@ -248,6 +254,8 @@ class _State:
         config, begun = self.config.training, time.perf_counter()
         batch = self.task.sample_batch(self.step, config.batch_size).to(self.device)
         self.loss = step(forward, self.optimisers, batch, config, self.step, precision)
+        if self.mean:
+            self.mean.update_parameters(self.model)
         self.step += 1
         self.seconds += time.perf_counter() - begun
         if self.step % config.evaluate_every == 0 or self.step == config.steps or self._diverged():
@@ -256,6 +264,11 @@ class _State:
         self._checkpoint()
         if time.perf_counter() - self.saved > SAVE_SECONDS:
             self.save()
+
+    @property
+    def shown(self) -> GPT:
+        """What is evaluated, kept and published."""
+        return self.mean.module if self.mean else self.model
 
     def _diverged(self) -> bool:
         return self.step > 0 and not self.loss < DIVERGED
@@ -287,7 +300,7 @@ class _State:
 
     def _evaluate(self):
         begun = time.perf_counter()
-        frame = self.evaluator(self._predicts(self.model))
+        frame = self.evaluator(self._predicts(self.shown))
         frame.insert(0, "step", self.step)
         frame.insert(1, "examples", self.step * self.config.training.batch_size)
         frame.insert(2, "loss", self.loss)
@@ -300,11 +313,13 @@ class _State:
     def _checkpoint(self):
         if self.step in self.keep:
             path = runs.checkpoint_path(self.out, self.step)
-            runs.save_tensors(path, self.model.state_dict(), {"step": str(self.step)})
+            runs.save_tensors(path, self.shown.state_dict(), {"step": str(self.step)})
 
     def save(self):
-        """Weights, optimiser states, history and clocks in one file."""
+        """Weights and their running mean, optimiser states, history and clocks in one file."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.mean:
+            tensors |= {f"mean.{name}": tensor for name, tensor in self.mean.state_dict().items()}
         for i, optimiser in enumerate(self.optimisers):
             for j, slot in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{i}.{j}.{name}": torch.as_tensor(value) for name, value in slot.items()}
@@ -318,7 +333,10 @@ class _State:
         clocks = json.loads(notes["clocks"])
         for name, value in clocks.pop("how").items():
             check(name, self.how[name] == value, f"{value!r} as when the run began", self.how[name])
-        self.model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+        of = lambda part: {name.removeprefix(part): t for name, t in tensors.items() if name.startswith(part)}
+        self.model.load_state_dict(of("model."))
+        if self.mean:
+            self.mean.load_state_dict(of("mean."))
         for i, optimiser in enumerate(self.optimisers):
             slots: dict[int, dict] = {}
             for name, tensor in tensors.items():
@@ -331,7 +349,7 @@ class _State:
 
     def publish(self) -> runs.Run:
         """Round the weights to half precision, evaluate those on a larger set, write the run folder."""
-        published = {name: t.half().float() for name, t in self.model.state_dict().items()}
+        published = {name: t.half().float() for name, t in self.shown.state_dict().items()}
         model = build_model(self.config, published, self.device)
         larger = dict(haystacks=FINAL_HAYSTACKS, traces=FINAL_TRACES, seed=self.config.evaluation.seed + 1)
         evaluator = Evaluator(self.config.task, replace(self.config.evaluation, **larger))

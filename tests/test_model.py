@@ -1,10 +1,11 @@
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 from transformers import GPT2Config, GPT2Model
 
-from recall.model import ACTIVATIONS, GPT, SIZES, GPTConfig, hooks, run_with_cache
+from recall.model import ACTIVATIONS, GPT, SINUSOID, SIZES, GPTConfig, hooks, run_with_cache
 from recall.task import stream
 
 
@@ -107,7 +108,7 @@ def test_predict_splits_without_changing_anything():
         (dict(activation="x"), "activation must be one of gelu_new"),
         (dict(n_layer=0), "n_layer must be at least 1"),
         (dict(initialisation="x"), "initialisation must be"),
-        (dict(positions="x"), "positions must be learned or none"),
+        (dict(positions="x"), "positions must be learned, sinusoidal or none"),
     ],
 )
 def test_bad_model_values(change, message):
@@ -136,3 +137,18 @@ def test_without_positions_there_is_no_table_and_order_enters_by_causality_alone
             torch.nn.init.normal_(model.wpe.weight)
         assert torch.allclose(model.predict(tokens)[:, -1], model.predict(shuffled)[:, -1], atol=1e-5) is same
         assert any(name.startswith("wpe") for name in model.state_dict()) is not same
+
+
+def test_a_sinusoidal_table_begins_as_sinusoids_and_is_learnt():
+    """By hand: row t, column pair i holds sin and cos of t / 10000^(2i / 8)."""
+    config = GPTConfig(n_in=5, n_out=2, n_positions=6, n_layer=1, n_head=2, n_embd=8, positions="sinusoidal")
+    model = GPT(config, torch.Generator().manual_seed(1))
+    for t in range(6):
+        for i in range(4):
+            angle = t / 10000 ** (2 * i / 8)
+            assert model.wpe.weight[t, i].item() == pytest.approx(SINUSOID * math.sin(angle), abs=1e-6)
+            assert model.wpe.weight[t, 4 + i].item() == pytest.approx(SINUSOID * math.cos(angle), abs=1e-6)
+    model(torch.randn(1, 6, 5)).sum().backward()
+    assert model.wpe.weight.grad.abs().sum() > 0
+    odd = GPT(replace(config, n_embd=5, n_head=1), torch.Generator().manual_seed(1))
+    assert odd.wpe.weight.shape == (6, 5)

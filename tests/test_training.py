@@ -73,9 +73,11 @@ def test_what_is_knocked_out_moves_no_weight():
         TrainingConfig(weight_first=0.0, weight_second=0.0, weight_later=0.0, weight_initial=0.0)
 
 
-@pytest.mark.parametrize("optimiser", ["muon", "adamw"])
-def test_resume_gives_the_same_weights_and_history(tmp_path, optimiser):
-    config = tiny(optimiser=optimiser)
+@pytest.mark.parametrize(
+    "recipe", [dict(optimiser="muon"), dict(optimiser="adamw"), dict(optimiser="muon-batched", average=0.9)], ids=str
+)
+def test_resume_gives_the_same_weights_and_history(tmp_path, recipe):
+    config = tiny(**recipe)
     whole = training.train(config, tmp_path / "whole")
     assert training.train(config, tmp_path / "parts", stop_after=4) is None
     assert training.train(config, tmp_path / "parts", stop_after=7) is None
@@ -84,6 +86,25 @@ def test_resume_gives_the_same_weights_and_history(tmp_path, optimiser):
     pd.testing.assert_frame_equal(whole.history, parts.history)
     pd.testing.assert_frame_equal(whole.final, parts.final)
     assert sorted(whole.history.step.unique()) == [0, 5, 10, 12]
+
+
+def test_the_mean_of_the_weights_is_what_is_published(tmp_path):
+    """By hand: the mean begins at the weights after the first step and takes (1 - decay) of each later one."""
+    config, weights, mean = tiny(average=0.75), [], None
+    model, task = training.build_model(config), Task(config.task, config.seed)
+    optimisers = training.optimisers(model, config.training)
+    for index in range(config.training.steps):
+        batch = task.sample_batch(index, config.training.batch_size)
+        training.step(model, optimisers, batch, config.training, index)
+        weights = {name: value.clone() for name, value in model.state_dict().items()}
+        mean = weights if mean is None else {name: 0.75 * mean[name] + 0.25 * weights[name] for name in weights}
+    run = training.train(config, tmp_path / "run")
+    for name, value in run.weights().items():
+        torch.testing.assert_close(value, mean[name], rtol=1e-3, atol=1e-3)  # half precision
+    plain = training.train(tiny(), tmp_path / "plain")
+    assert not same(run.weights(), plain.weights())
+    with pytest.raises(ValueError, match="average must be 0 to below 1, not 1"):
+        TrainingConfig(average=1.0)
 
 
 @pytest.mark.standard

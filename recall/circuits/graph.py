@@ -55,7 +55,7 @@ class Graph:
     @classmethod
     def of(cls, model: GPT) -> Graph:
         config = model.config
-        return cls(config.n_layer, config.n_head, config.positions == "learned")
+        return cls(config.n_layer, config.n_head, config.positions != "none")
 
     def seen(self, layer: int, mlp: bool = False) -> int:
         """How many writers stand before a layer's heads, or before its MLP; before the read-out for layer = n_layer."""
@@ -142,7 +142,7 @@ def record(model: GPT, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     A head writes its share of c_proj without the bias, which is part of the stream but of no writer: it carries no
     difference."""
-    layers, table = range(len(model.h)), ["hook_pos_embed"] * (model.config.positions == "learned")
+    layers, table = range(len(model.h)), ["hook_pos_embed"] * (model.config.positions != "none")
     parts = [f"h.{i}.{part}" for i in layers for part in ("hook_resid_pre", "attn.hook_z", "hook_mlp_out")]
     output, cache = run_with_cache(model, tokens, ["hook_embed", *table, *parts, "hook_final"])
     writers = [cache["hook_embed"], *(cache[name].expand_as(cache["hook_embed"]) for name in table)]

@@ -218,7 +218,7 @@ def by_hooks(model, pair, mask):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-@pytest.mark.parametrize("positions", ["learned", "none"])
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "none"])
 def test_two_routes_to_a_patched_output(dtype, tolerance, positions):
     model = random_model(n_layer=3, n_head=2, dtype=dtype, positions=positions)
     pair, generator = random_pair(model), stream("evaluation", 1)

@@ -8,6 +8,7 @@ from recall import data
 from recall.runs import Run
 from recall.studies import Measure, each, whole
 from recall.studies.weights import findings
+from recall.studies.weights.cuts import cuts
 from recall.studies.weights.findings import PARTS
 
 CIRCUITS = PARTS["circuits"]
@@ -34,4 +35,5 @@ MEASURES = (
     Measure(PARTS["methods"], each(whole), of_part("methods"), uses=CIRCUITS),
     Measure(PARTS["roles"], each(whole), of_part("roles"), uses=CIRCUITS),
     Measure(PARTS["training"], with_checkpoints, of_part("training")),
+    Measure(("head_cuts",), each(whole), cuts),
 )
