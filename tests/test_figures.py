@@ -41,8 +41,8 @@ def test_a_choice_without_runs_is_answered():
         "no committed run"
     )
     assert len(said) == 8 - 4 and not {(2, 4, 3), (5, 4, 2)} & said.keys()
-    (told,) = datasets(figures.missing_note(TABLE, dict(dimension=5, labels=2), lambda row: f"none at {row.dimension}"))
-    assert told == [dict(dimension=5, labels=2, words="none at 5")]
+    (told,) = datasets(figures.missing_note(TABLE, dict(dimension=5, labels=2), "none at 2"))
+    assert told == [dict(dimension=5, labels=2, words="none at 2")]
     assert datasets(figures.missing_note(TABLE, dict(labels=4))) == [[]]
 
 

@@ -227,11 +227,14 @@ def test_every_option_of_the_figures_draws_something_else(committed):
         charts.likeness(thirds, degradation.start(thirds, thirds=True)),
     ):
         picks = [p for p in chart.to_dict()["params"] if p["name"].startswith("pick_")]
-        pictures, options = set(), 0
+        pictures = [vl_convert.vegalite_to_svg(chart.to_dict())]
         for name, option in ((each["name"], option) for each in picks for option in each["bind"]["options"]):
             changed = chart.to_dict()
             parameter = next(p for p in changed["params"] if p["name"] == name)
-            options += option != parameter["value"]
+            if option == parameter["value"]:
+                continue
             parameter["value"] = option
-            pictures.add(vl_convert.vegalite_to_svg(changed))
-        assert len(pictures) == options + 1  # all differ, from one another and from the first picture
+            picture = vl_convert.vegalite_to_svg(changed)
+            if charts.EQUAL_ONLY not in picture and charts.ALL_ALIKE not in picture:  # else it says that none is there
+                pictures.append(picture)
+        assert len(pictures) >= 8 and len(set(pictures)) == len(pictures)
