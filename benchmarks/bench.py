@@ -1,7 +1,8 @@
 """Speed, side by side in one run on one thread: `make bench`.
 
 A training step of ours against one of `transformers`' GPT2Model between the same read-in and read-out, with the same
-activation, optimiser, batch and data: the two take turns, so that a slow minute of the machine meets both.
+activation, batch and data, and the optimisers that torch has of ours (its Muon, its AdamW): the two take turns, so that
+a slow minute of the machine meets both.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from dataclasses import replace
 
 import pandas as pd
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 from transformers import GPT2Config, GPT2Model
 
 from recall import data, measures, settings, training
@@ -48,6 +51,9 @@ class Reference(nn.Module):
         return self.read_out(self.gpt2(inputs_embeds=self.read_in(tokens)).last_hidden_state)
 
 
+SHOWN = 16  # operators
+
+
 def alternate(jobs: dict, times: int, warm: int = 2) -> dict[str, list[float]]:
     """Seconds of each job, the jobs taking turns; the first `warm` rounds are not counted."""
     seconds = {name: [] for name in jobs}
@@ -69,14 +75,15 @@ def matmul_peak() -> float:
 def steps(name: str, config: settings.RunConfig, times: int, peak: float) -> dict:
     """Medians of a training step, ours and the reference's, and where ours goes."""
     batch = Task(config.task, config.seed).sample_batch(0, config.training.batch_size)
-    models = {"ours": training.build_model(config), "transformers": Reference(config.model)}
+    torchs = replace(config.training, optimiser=config.training.optimiser.removesuffix("-batched"))
+    jobs = {"ours": (training.build_model(config), config.training), "transformers": (Reference(config.model), torchs)}
 
-    def job(model):
-        optimisers = training.optimisers(model, config.training)
-        return lambda: training.step(model, optimisers, batch, config.training, 0)
+    def job(model, recipe):
+        optimisers = training.optimisers(model, recipe)
+        return lambda: training.step(model, optimisers, batch, recipe, 0)
 
-    seconds = alternate({name: job(model) for name, model in models.items()}, times)
-    ours, theirs = (statistics.median(seconds[name]) for name in models)
+    seconds = alternate({name: job(*parts) for name, parts in jobs.items()}, times)
+    ours, theirs = (statistics.median(seconds[name]) for name in jobs)
     ratio = statistics.median(b / a for a, b in zip(seconds["ours"], seconds["transformers"]))
     flops = measures.trace_flops(config.model, config.task.trace_length) * config.training.batch_size
     return {
@@ -89,63 +96,25 @@ def steps(name: str, config: settings.RunConfig, times: int, peak: float) -> dic
     }
 
 
-def roofline(config: settings.RunConfig, times: int) -> pd.DataFrame:
-    """Where a step goes: its parts, timed one by one, and what the matrix products alone would take."""
+def operators(config: settings.RunConfig, times: int) -> pd.DataFrame:
+    """Where a whole step goes, batch included: milliseconds of each of torch's operators by themselves, the dearest
+    first."""
     task, model = Task(config.task, config.seed), training.build_model(config)
     optimisers = training.optimisers(model, config.training)
-    batch = task.sample_batch(0, config.training.batch_size)
-    loss = training.loss_of(model, batch)
-    loss.backward()
-    x = torch.randn(config.training.batch_size, config.task.trace_length, config.model.n_embd, requires_grad=True)
-    block = model.h[0]
-    q, k, v = (
-        torch.randn(len(x), config.model.n_head, x.shape[1], x.shape[2] // config.model.n_head, requires_grad=True)
-        for _ in range(3)
-    )
-    wide = torch.randn(*x.shape[:2], 4 * x.shape[2], requires_grad=True)
-    flat = x.detach().flatten(0, 1)
 
-    def both(forward, *inputs):
-        def job():
-            out = forward(*inputs)
-            torch.autograd.grad(out, [i for i in inputs if i.requires_grad], torch.ones_like(out))
+    def step(index):
+        batch = task.sample_batch(index, config.training.batch_size)
+        training.step(model, optimisers, batch, config.training, index)
 
-        return job
-
-    def whole():
-        fresh = task.sample_batch(1, config.training.batch_size)
-        training.step(model, optimisers, fresh, config.training, 0)
-
-    def products():
-        """Forward, input gradient and weight gradient of the block's four matrices."""
-        for layer in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj):
-            given, wanted = (wide.detach().flatten(0, 1) if layer.in_features > x.shape[2] else flat), layer.weight
-            y = given @ wanted.mT
-            y @ wanted
-            y.mT @ given
-
-    L = config.model.n_layer
-    jobs = {
-        f"matrix products of {L} blocks": (products, L),
-        f"attention, {L} times": (
-            both(lambda q, k, v: nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True), q, k, v),
-            L,
-        ),
-        f"activation, {L} times": (both(block.mlp.activation, wide), L),
-        f"layer norm, {2 * L + 1} times": (both(block.ln_1, x), 2 * L + 1),
-        "optimisers": (lambda: [o.step() for o in optimisers], 1),
-        "clipping": (lambda: nn.utils.clip_grad_norm_(model.parameters(), 1e9), 1),
-        "batch": (lambda: task.sample_batch(1, config.training.batch_size), 1),
-        "whole step": (whole, 1),
-    }
-    seconds = alternate({name: job for name, (job, _) in jobs.items()}, times)
+    step(0)
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for index in range(times):
+            step(1 + index)
     rows = pd.DataFrame(
-        [{"part": name, "ms": 1e3 * count * statistics.median(seconds[name])} for name, (_, count) in jobs.items()]
+        [(each.key, each.count / times, each.self_cpu_time_total / 1e3 / times) for each in profiled.key_averages()],
+        columns=["operator", "calls", "ms"],
     )
-    whole = rows.ms.iloc[-1]
-    rest = {"part": "rest (bias and residual sums, reshapes, loss, dispatch)", "ms": 2 * whole - rows.ms.sum()}
-    rows = pd.concat([rows.iloc[:-1], pd.DataFrame([rest]), rows.iloc[-1:]])
-    return rows.assign(share=rows.ms / whole)
+    return rows.assign(share=rows.ms / rows.ms.sum()).sort_values("ms", ascending=False).head(SHOWN)
 
 
 def generation(times: int) -> pd.DataFrame:
@@ -189,7 +158,7 @@ def main() -> None:
         )
     )
     for config, times in ((large, 3), (small, 30)):
-        show(roofline(config, times))
+        show(operators(config, times))
     show(generation(10))
     show(costs.price_table(data.table("fresh"))[["dimension", "labels", "setting", "runs", "reached", "both seconds"]])
 

@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +59,10 @@ def keep(out: Path, folder: Path, command: str) -> None:
 
 
 def load(root: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`summary` and `emergence` of every run named WORDS-SEED, committed or kept in `root`, with the columns words
-    and seed, and of the former tasks (N).
+    """`summary` and `emergence` of every model, committed or kept in `root`, with the columns words and seed, and of
+    the former tasks (N).
+
+    Models trained here are kept as WORDS-SEED; of any other (`OLMo-2-0425-1B`) words is the folder's name, and seed 0.
     """
     committed = root is None
     if committed:
@@ -70,12 +71,14 @@ def load(root: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     file = lambda *parts: data.path("language", *parts) if committed else root.joinpath(*parts)
     tables, dates = [], []
     for folder in sorted(path.parent.name for path in root.glob("*/made.json")):
-        if match := re.fullmatch(r"(.+)-(\d+)", folder):
-            name = dict(words=match[1], seed=int(match[2]))
-            prompts = json.loads(file(folder, "made.json").read_text(encoding="utf-8"))["prompts"]
-            tables.append(pd.read_csv(file(folder, "summary.csv")).assign(**name, tasks=prompts["tasks"]))
-            dates.append(pd.read_csv(file(folder, "emergence.csv")).assign(**name))
-    check("root", tables, "a folder of kept runs named WORDS-SEED", str(root))
+        made = json.loads(file(folder, "made.json").read_text(encoding="utf-8"))
+        if not made.get("prompts"):
+            continue
+        words, _, seed = folder.rpartition("-") if made["training"] else (folder, "", "0")
+        name = dict(words=words, seed=int(seed))
+        tables.append(pd.read_csv(file(folder, "summary.csv")).assign(**name, tasks=made["prompts"]["tasks"]))
+        dates.append(pd.read_csv(file(folder, "emergence.csv")).assign(**name))
+    check("root", tables, "a folder of kept runs", str(root))
     return pd.concat(tables, ignore_index=True), pd.concat(dates, ignore_index=True)
 
 

@@ -70,9 +70,9 @@ def in_language(gaps: dict[str, pd.DataFrame]) -> dict:
             f"dates at {'half of the bits' if row.by == 'half' else 'an identification score of 1/2'}: "
             f"{'at least ' * (row.late > 0)}{row.octaves:.2f} octaves ({row.seeds} seeds; {span})"
         )
-    return studies.LANGUAGE | dict(
-        evidence="; ".join(words) + "; OLMo's own checkpoints were not run", status=studies.language_status(found)
-    )
+    there = [f"{one.words}, dates at {one.by}: {one.octaves:.2f} octaves" for one in studies.others(gaps).itertuples()]
+    words += there or ["OLMo's own checkpoints were not run"]
+    return studies.LANGUAGE | dict(evidence="; ".join(words), status=studies.language_status(found))
 
 
 def table(

@@ -17,6 +17,7 @@ from recall.measures import cells, dates, final_value, kind, order_of
 from recall.prose.claims import evidence, knocked_found, written
 from recall.runs import Run
 from recall.studies.abilities.tables import plateaus
+from recall.studies.claims import TRAINED_HERE
 from recall.studies.weights import methods, roles, shared
 from recall.studies.when import knockouts
 
@@ -1355,6 +1356,17 @@ LABELS = {
     "arbitrary, pairs of the context": "arbitrary labels, pairs of the context alone",
 }
 REAL = {"words": "real"}  # what the page calls a condition
+
+
+def _words(words: str) -> str:
+    """A condition, or a model that was not trained here, which is asked real words."""
+    return f"{REAL.get(words, words)} words" if words in TRAINED_HERE else f"{words}, real words"
+
+
+def _capital(words: str) -> str:
+    return words[0].upper() + words[1:]
+
+
 BY = {"half": "half the bits", "toy": "score ½"}
 
 
@@ -1432,7 +1444,7 @@ def language_dates(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
         [
             {
                 "": _titled(
-                    f"{REAL.get(words, words)} words, {LABELS.get(labels, labels)}",
+                    f"{_words(words)}, {LABELS.get(labels, labels)}",
                     f"{BY[by]}, {len(group)} seed{'s' * (len(group) > 1)}",
                 ),
                 "first token, step": step(group["first"]),
@@ -1474,7 +1486,7 @@ def language_bits(last: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "": _titled(f"{REAL.get(words, words)} words", LABELS.get(labels, labels)),
+                "": _titled(_words(words), LABELS.get(labels, labels)),
                 "first token": cell(group, 1),
                 "second token": cell(group, 2),
             }
@@ -1495,7 +1507,7 @@ def language_controls(last: pd.DataFrame) -> str:
             else ""
         )
         lines.append(
-            f"* **{REAL.get(words, words).capitalize()} words.** Under a misdirected label, the label's own answer "
+            f"* **{_capital(_words(words))}.** Under a misdirected label, the label's own answer "
             f"gets {_over_seeds(group['label_led', 1])} of the first token's chance against the true one "
             f"(1: the label rules){second}. Where two tasks share the first token, the right second one gets "
             f"{_over_seeds(group.get(('synchronised', 2), []))} against its twin's."
@@ -1510,7 +1522,7 @@ def language_context(last: pd.DataFrame) -> str:
         of = lambda labels, quantity, k, group=group: _over_seeds(group.xs(labels, level="labels")[quantity, k])
         if "arbitrary, pairs of the context" in group.index.get_level_values("labels"):
             lines.append(
-                f"**{REAL.get(words, words).capitalize()} words**, first token: of "
+                f"**{_capital(_words(words))}**, first token: of "
                 f"{of('arbitrary, pairs of the context', 'surprisal', 1)} bits that are missing without the source, "
                 f"{of('arbitrary, pairs of the context', 'gained', 1)} are gained by it "
                 f"(known pairs: {of('arbitrary', 'gained', 1)} of {of('arbitrary', 'surprisal', 1)}); second token: "

@@ -281,6 +281,9 @@ LANGUAGE = dict(
 )
 
 
+TRAINED_HERE = ("invented", "words")  # `recall.language.pretrain.RECIPES`, named here so that claims import no model
+
+
 def octaves(gaps: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Octaves between the dates of the first and the second token, a row per date.
 
@@ -293,6 +296,14 @@ def octaves(gaps: dict[str, pd.DataFrame]) -> pd.DataFrame:
         late = int(own["first"].isna().sum())
         rows.append(dict(by=by, seeds=len(own), late=late, octaves=mean, low=low, high=high))
     return pd.DataFrame(rows)
+
+
+def others(gaps: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The same octaves of models that were not trained here, such as OLMo's: words (the model), by, first (step, nan if
+    never, so that the octaves are a lower bound), octaves; they decide no status, being one model each."""
+    both = pd.concat([table.assign(by=by) for by, table in gaps.items()])
+    own = both[~both.words.isin(TRAINED_HERE) & (both.labels == "arbitrary")]
+    return own.sort_values("words", kind="stable")[["words", "by", "first", "octaves"]].reset_index(drop=True)
 
 
 def language_status(found: pd.DataFrame) -> str:

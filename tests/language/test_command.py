@@ -13,10 +13,13 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from recall import data
 from recall.__main__ import main
-from recall.language import lexicon, pretrain, prompts, revisions
+from recall.language import charts, lexicon, pretrain, prompts, results, revisions
 from recall.language.lexicon import LexiconConfig, invented
 from recall.language.pretrain import PretrainConfig
+from recall.prose import verdicts
+from recall.prose.claims import in_language
 
 pytestmark = pytest.mark.standard
 
@@ -276,3 +279,23 @@ def test_revisions_in_the_hubs_cache_are_read_without_the_hub(saved, tmp_path):
     assert done.stderr.splitlines() == ["step0: 1 of 2", "step32: 2 of 2"]
     assert pd.read_csv(tmp_path / "out" / "emergence.csv").last_step.unique() == [32]
     assert not list((tmp_path / "hub").rglob("model.safetensors"))
+
+
+def test_a_model_of_the_hub_is_shown_beside_ours(saved, tmp_path, capsys):
+    """Its tables, kept under its own name, reach the figure, the tables and the claims of the book."""
+    model, kept = tmp_path / "OLMo-2-0425-1B", tmp_path / "language"
+    shutil.copytree(saved, model)
+    shutil.copytree(data.path("language", "invented-0", "made.json").parent.parent, kept)
+    revisions_asked = ("--revisions", "step0", "step16", "step32")
+    assert main(arguments(model, tmp_path / "out", *revisions_asked, "--keep", str(kept))) == 0
+    capsys.readouterr()
+    summary, dates = results.load(kept)
+    own = summary[summary.words == model.name]
+    assert set(own.step) == {0, 16, 32} and set(own.seed) == {0} and len(dates[dates.words == model.name]) > 0
+    assert set(summary.words) == {"invented", "words", model.name}
+    assert model.name in charts.language_gains(summary).to_json()
+    gaps = results.both_gaps(kept)
+    assert any(cell.startswith(f"<strong>{model.name}, real words") for cell in verdicts.language_dates(gaps)[""])
+    evidence = in_language(gaps)["evidence"]
+    assert f"{model.name}, dates at half" in evidence and "were not run" not in evidence
+    assert "were not run" in in_language(results.both_gaps())["evidence"]

@@ -44,7 +44,8 @@ def kept(root, seed, missing=MISSING, tasks=2):
     ]
     runs.write_csv(folder / "emergence.csv", pd.DataFrame(dates))
     runs.write_atomically(
-        folder / "made.json", runs.canonical(dict(command="", prompts=dict(tasks=tasks), training=None)).encode()
+        folder / "made.json",
+        runs.canonical(dict(command="", prompts=dict(tasks=tasks), training={"seed": seed})).encode(),
     )
 
 
