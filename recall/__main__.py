@@ -28,10 +28,18 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; 0 if it worked, 2 with one line on standard error if its input was bad."""
+    """Run one verb; 0 if it worked, 2 with one line on standard error if its input was bad, 130 after Ctrl-C, 141 where
+    nobody reads any longer what it prints."""
     options = parser().parse_args(arguments)
     try:
         options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
+        return 141
+    except KeyboardInterrupt as stop:
+        print(f"\nrecall {options.verb}: {stop or 'interrupted'}", file=sys.stderr)
+        return 130
     except (ValueError, OSError) as error:
         print(f"recall {options.verb}: {error}", file=sys.stderr)
         return 2
@@ -64,7 +72,9 @@ def parser() -> Parser:
     many.add_argument("NAME", help=f"{', '.join(sweeps.named())}, or a Python file with configs()")
     many.add_argument("--out", type=Path, default=Path("_runs"), help="folder of run folders (default: _runs)")
     many.add_argument("--keep", type=Path, help="folder for copies without weights; what is there is not run again")
-    many.add_argument("--workers", type=int, default=os.cpu_count(), help="one-thread processes (default: all cores)")
+    many.add_argument(
+        "--workers", type=int, default=sweep.usable_cores(), help="one-thread processes (default: usable cores)"
+    )
     many.add_argument("--scheduler", help="address of a Dask scheduler whose workers see --out")
     many.add_argument("--device", default="cpu", help="of every worker, such as cuda (default: cpu)")
     many.add_argument("--cost", action="store_true", help="print what it would take and stop")
@@ -205,7 +215,10 @@ def _print(options, rows: dict | list[dict], frame=None) -> None:
     if options.json:
         print(json.dumps(_without_nan(rows), indent=1))
         return
-    table = frame() if frame else pd.DataFrame(rows)
+    table = frame() if frame and rows else pd.DataFrame(rows)
+    if table.empty:
+        print("none")
+        return
     print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}", max_colwidth=90))
 
 

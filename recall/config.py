@@ -36,6 +36,11 @@ def require(config, **rules: tuple[bool, str]) -> None:
         check(name, ok, allowed, getattr(config, name))
 
 
+def counted(value: int, least: int = 1, most: int = 10**9) -> tuple[bool, str]:
+    """The rule of a number of things; the upper end is far beyond what any machine holds."""
+    return least <= value <= most, f"at least {least}" if value < least else f"at most {most}"
+
+
 def to_json(config) -> dict:
     """Nested dictionary of plain JSON values."""
     values = {}
@@ -70,6 +75,7 @@ def _typed(value, hint, name: str):
         check(name, isinstance(value, list) and all(type(v) is int for v in value), "a list of whole numbers", value)
         return tuple(value)
     if hint is float and type(value) is int:
+        check(name, abs(value) < 1e300, "a number below 1e300", value)
         return float(value)
     whole = not (hint is int and type(value) is bool)
     check(name, isinstance(value, hint) and whole, f"of type {getattr(hint, '__name__', hint)}", value)

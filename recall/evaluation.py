@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recall.config import require
+from recall.config import counted, require
 from recall.interventions import apply, named_segment
 from recall.needle import Prompts, haystack_payload, needle_prompts, query_payload
 from recall.predictors import blind_error, times
@@ -44,8 +44,8 @@ class EvaluationConfig:
         object.__setattr__(self, "systems", tuple(self.systems))
         require(
             self,
-            haystacks=(self.haystacks >= 1, "at least 1"),
-            traces=(self.traces >= 1, "at least 1"),
+            haystacks=counted(self.haystacks, most=10**6),
+            traces=counted(self.traces, most=10**6),
             systems=(min(self.systems, default=0) >= 1, "counts of at least 1"),
         )
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recall.config import check, later, require
+from recall.config import check, counted, later, require
 
 ACTIVATIONS = {
     "gelu_new": lambda x: F.gelu(x, approximate="tanh"),  # GPT-2's, the study's
@@ -69,19 +69,18 @@ class GPTConfig:
     positions: str = later("learned")
 
     def __post_init__(self):
-        counted = lambda value: (value >= 1, "at least 1")
         require(
             self,
-            n_in=counted(self.n_in),
-            n_out=counted(self.n_out),
-            n_positions=counted(self.n_positions),
-            n_layer=counted(self.n_layer),
-            n_head=counted(self.n_head),
+            n_in=counted(self.n_in, most=10**5),
+            n_out=counted(self.n_out, most=10**5),
+            n_positions=counted(self.n_positions, most=10**6),
+            n_layer=counted(self.n_layer, most=1000),
+            n_head=counted(self.n_head, most=10**5),
+            n_embd=counted(self.n_embd, most=10**5),
             activation=(self.activation in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}"),
             initialisation=(self.initialisation in ("gpt2", "fan_in"), "gpt2 or fan_in"),
             positions=(self.positions in ("learned", "sinusoidal", "none"), "learned, sinusoidal or none"),
         )
-        check("n_embd", self.n_embd >= 1, "at least 1", self.n_embd)
         check("n_embd", self.n_embd % self.n_head == 0, f"a multiple of n_head ({self.n_head})", self.n_embd)
 
     @classmethod

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from recall import systems as dynamics
+from recall.ambient import plain_torch
 from recall.config import check
 from recall.systems import Systems
 from recall.task import Batch, Segments, TaskConfig, lay_out, resume_times, stream
@@ -50,6 +51,7 @@ def prompt_rows(config: TaskConfig, systems: int) -> int:
     return 1 + (haystack_payload(config) + 2) * systems + query_payload(config)
 
 
+@plain_torch()
 def needle_prompts(
     config: TaskConfig,
     systems: int,

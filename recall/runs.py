@@ -35,6 +35,7 @@ from recall.config import check
 
 COLLECTIONS = ("runs", "atlas", "knockouts")  # of committed runs, folders of the data folder
 WEIGHTS = "final.safetensors"
+PART = ".part"  # ends the name of a file that is being written
 KEPT_DIGITS = 4  # far below what seeds differ by
 FILES = ("config.json", "history.csv.gz", "final.csv", WEIGHTS)
 
@@ -73,7 +74,11 @@ class Run:
         """
         if step is not None and step != self.history.step.max():
             check("step", step in self.steps, f"one of {', '.join(map(str, self.steps))} for {self.name}", step)
-            tensors, _ = load_tensors(checkpoint_path(self.folder, step))
+            path = checkpoint_path(self.folder, step)
+            tensors, notes = load_tensors(path)
+            ours = hash8(self.config)
+            whose = notes.get("configuration", ours)  # committed ones older than the note have their own checksums
+            check("checkpoint", whose == ours, f"of this run's configuration ({ours}): {path}", whose)
         elif self.whole:
             tensors = load_file(self.folder / WEIGHTS)
         else:
@@ -113,14 +118,22 @@ def write_atomically(path: Path, content: bytes) -> None:
     path, file = Path(path), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", suffix=PART, delete=False) as file:
             file.write(content)
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)
-    except OSError as error:
+    except BaseException as error:
         if file is not None:
             Path(file.name).unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise ValueError(f"out must be a folder that can be written to: {path.parent}: {error.strerror}") from error
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove what killed processes had begun to write in a folder that nobody else is writing to."""
+    for part in Path(folder).rglob(f".*{PART}"):
+        part.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -208,6 +221,13 @@ def keep(run: Run, root: Path) -> Run:
 def data_folder() -> Path:
     """Folder of the committed data: the one that the variable RECALL_DATA names, else `data` of this checkout."""
     return Path(os.environ.get("RECALL_DATA") or Path(__file__).resolve().parent.parent / "data")
+
+
+def scratch(name: str) -> Path:
+    """Folder for what a chapter trains by the way: of the checkout, from wherever the chapter is run; where there is
+    none, of the working directory."""
+    checkout = Path(__file__).resolve().parent.parent
+    return (checkout if (checkout / "chapters").is_dir() else Path()) / "_runs" / name
 
 
 def check_data(sought: str) -> None:

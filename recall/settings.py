@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 from recall import config as declared
 from recall import runs
-from recall.config import check, later, require, to_json
+from recall.config import check, counted, later, require, to_json
 from recall.evaluation import EvaluationConfig
 from recall.model import GPTConfig
 from recall.needle import prompt_rows
@@ -57,7 +57,6 @@ class TrainingConfig:
 
     def __post_init__(self):
         positive = lambda value: (0 < value < math.inf, "positive and finite")
-        counted = lambda value, least: (value >= least, f"at least {least}")
         decaying = lambda value: (0 <= value < 1, "0 to below 1")
         some = max(self.weights) > 0
         weighed = lambda value: (0 <= value < math.inf and some, "at least 0 and finite, one of the four above 0")
@@ -68,7 +67,7 @@ class TrainingConfig:
             muon_rate=positive(self.muon_rate),
             clip=positive(self.clip),
             steps=counted(self.steps, 1),
-            batch_size=counted(self.batch_size, 1),
+            batch_size=counted(self.batch_size, 1, most=10**6),
             evaluate_every=counted(self.evaluate_every, 1),
             warmup=counted(self.warmup, 0),
             patience=counted(self.patience, 0),
@@ -80,7 +79,7 @@ class TrainingConfig:
             weight_initial=weighed(self.weight_initial),
             average=decaying(self.average),
             decay_from=(0 <= self.decay_from <= 1, "0 to 1"),
-            weight_decay=counted(self.weight_decay, 0),
+            weight_decay=(0 <= self.weight_decay < math.inf, "at least 0 and finite"),
         )
 
     @property

@@ -12,6 +12,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ TIMED_STEPS, TIMED_TRACES = 3, 32  # after one step that is not timed; of a larg
 REPORT_SECONDS = 1.0  # between two lines of a run's progress.json
 BUSY_SECONDS = 2.0  # before a run that another process holds is tried again
 SCHEDULER_SECONDS = 10  # until a Dask scheduler that does not answer is given up
+INTERRUPTED = 130  # exit status of a worker that was asked to end
 BROKEN_POOLS = 3  # workers killed from outside before the sweep gives up
 
 
@@ -93,8 +95,14 @@ def done_steps(folder: Path) -> int:
         return 0
 
 
+def usable_cores() -> int:
+    """Of this process: a container or `taskset` may allow fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def work(config: dict, folder: str, device: str = "cpu") -> str:
-    """Train one run in a worker: `done`, or `busy` where another process holds its folder."""
+    """Train one run in a worker: `done`, or `busy` where another process holds its folder.  A process of its own ends,
+    its state saved, when it is asked to."""
     folder, told = Path(folder), 0.0
 
     def report(progress):
@@ -107,11 +115,15 @@ def work(config: dict, folder: str, device: str = "cpu") -> str:
         training.train(from_json(config), folder, device=device, report=report)
     except training.Busy:
         return "busy"
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)
     return "done"
 
 
 def _leave_with(parent: int) -> None:
-    """In a worker: end when the sweep's process is gone, so that what this worker held is free for the next sweep."""
+    """In a worker: end when the sweep's process is gone, so that what this worker held is free for the next sweep.
+    Ctrl-C is left to that process, which asks its workers to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch():
         while os.getppid() == parent:
@@ -128,7 +140,7 @@ def _processes(workers: int) -> Iterator[Executor]:
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _leave_with, (os.getpid(),))
     try:
         yield pool
-    except BaseException:  # Ctrl-C: do not wait for runs that take minutes
+    except BaseException:  # Ctrl-C: runs that take minutes save their state and end
         for process in set(multiprocessing.active_children()) - before:
             process.terminate()
         raise

@@ -29,12 +29,14 @@ import torch
 from torch import Tensor
 
 from recall import systems
+from recall.ambient import plain_torch
 from recall.config import check, later, require
 from recall.systems import Systems
 
 LABEL_VALUE = 2**0.5  # a label row then has about the squared norm of a payload row, 1 + E|x|^2 = 2
 ZIPF_EXPONENT = 1.5  # of the number of systems per trace in the study
 CUTS_PER_SYSTEM, MAX_CUTS = 2.0, 125  # Poisson(2m) cuts, at most 125
+VERSION = 1  # of the traces of a (config, seed, step): goes up with whatever changes them
 STREAMS = ("init", "train", "evaluation", "library")  # each purpose draws from its own
 
 
@@ -107,7 +109,10 @@ class TaskConfig:
                 not compact or self.max_payload <= longest,
                 f"at most trace_length - 2 ({longest}): a segment has two label rows",
             ),
-            library=(self.library is None or self.library >= most, f"none or at least max_systems ({most})"),
+            library=(
+                self.library is None or most <= self.library <= 10**8,
+                f"none or max_systems ({most}) to 100000000",
+            ),
             min_systems=(1 <= self.min_systems <= most, f"1 to max_systems ({most})"),
             label_error=(0 <= self.label_error <= 1, "0 to 1"),
             state_noise=(0 <= self.state_noise < 1, "0 to below 1"),
@@ -252,6 +257,7 @@ class Task:
     batch.inputs, batch.targets, batch.mask  # [32, T, C], [32, T, n], [32, T]
     """
 
+    @plain_torch()
     def __init__(self, config: TaskConfig, seed: int, device="cpu"):
         self.config, self.seed, self.device = config, seed, device
         self.library = self.frozen = None
@@ -260,6 +266,7 @@ class Task:
             self.frozen = systems.draw(config.family, config.library, config.dimension, generator)
             self.library = systems.rollout(self.frozen, config.trace_length, generator)  # x0 and noise are frozen too
 
+    @plain_torch()
     def sample_batch(self, step: int, batch_size: int, split: str = "train") -> Batch:
         """`batch_size` traces of trace_length + 1 rows for training step `step` (split `train` or `evaluation`).
 

@@ -10,6 +10,9 @@ import io
 import json
 import math
 import platform
+import shutil
+import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
@@ -25,13 +28,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import recall
 from recall import runs
+from recall.ambient import plain_torch
 from recall.config import check, to_json
 from recall.evaluation import THRESHOLD, Evaluator, table
 from recall.model import GPT
 from recall.muon import Muon
 from recall.needle import needle_prompts
 from recall.settings import RunConfig, TrainingConfig, from_json
-from recall.task import Batch, Task, TaskConfig, after_query, stream
+from recall.task import VERSION, Batch, Task, TaskConfig, after_query, stream
 
 SAVE_SECONDS = 30.0  # most training time that a kill can lose
 FINAL_HAYSTACKS, FINAL_TRACES = 40, 100  # final tables; the study: 50 x 1000
@@ -88,6 +92,7 @@ def checkpoint_steps(steps: int) -> list[int]:
     return sorted(s for s in {0, *spaced, steps} if s <= steps)
 
 
+@plain_torch()
 def build_model(config: RunConfig, weights: dict[str, Tensor] | None = None, device="cpu") -> GPT:
     """The run's model, at its initialisation or with given weights (ValueError if they are another config's)."""
     model = GPT(config.model, stream("init", config.seed)).to(device)
@@ -110,6 +115,7 @@ def trained_model(run: runs.Run, device="cpu") -> GPT:
     return build_model(from_json(run.config), run.weights(), device)
 
 
+@plain_torch()
 def evaluate(
     what,
     task: TaskConfig | None = None,
@@ -137,6 +143,7 @@ def evaluate(
     return table(what.predict, prompts, task, intervention)
 
 
+@plain_torch()
 def train(
     config: RunConfig,
     out: Path,
@@ -172,9 +179,10 @@ def train(
         return run
     check("threads", threads >= 1, "at least 1", threads)
     check("device", _usable(device), "a device that torch can use here, such as cpu", device)
-    runs.write_atomically(out / "config.json", runs.canonical(plain).encode())
     how = dict(device=device, threads=threads, bf16=bf16, compile=compile)
-    with _alone_in(out), torch_threads(threads):
+    with _fitting(out), _alone_in(out), torch_threads(threads):
+        runs.write_atomically(out / "config.json", runs.canonical(plain).encode())
+        runs.clear_parts(out)
         if fresh:
             runs.discard(out)
         if (out / "manifest.json").exists():  # finished by the process that held the lock
@@ -182,17 +190,61 @@ def train(
         state = _State(config, out, how)
         forward = torch.compile(state.model) if compile else state.model
         precision = torch.autocast(torch.device(device).type, torch.bfloat16) if bf16 else None
-        while not state.ended and (stop_after is None or state.step < stop_after):
-            state.advance(forward, precision)
-            if report:
-                report(state.progress())
-        state.save()
+        with _interruptible() as asked:
+            while not state.ended and not asked and (stop_after is None or state.step < stop_after):
+                state.advance(forward, precision)
+                if report:
+                    report(state.progress())
+            state.save()
+        if asked:
+            raise KeyboardInterrupt(f"interrupted at step {state.step}; what is there goes on when it is called again")
         return state.publish() if state.ended else None
+
+
+@contextmanager
+def _interruptible():
+    """While open, Ctrl-C and a request to end only fill the list that is yielded: the middle of a step is no state to
+    go on from.  A second one is not waited for."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # of a Dask worker: signals are not its own
+        yield asked
+        return
+
+    def ask(signum, frame):
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(signum)
+
+    heard = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) != signal.SIG_IGN]
+    before = {each: signal.signal(each, ask) for each in heard}
+    try:
+        yield asked
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def _fitting(out: Path):
+    """One line where memory does not suffice; then a folder that was made for the run is taken away again."""
+    made = not out.exists()
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        if made:
+            shutil.rmtree(out, ignore_errors=True)
+        raise ValueError("model and batch_size must fit into memory, of which there is not enough") from error
 
 
 @contextmanager
 def _alone_in(out: Path):
     """Hold a folder; the system frees it when its process dies.  Busy while another process holds it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"out must be a folder that can be written to: {out}: {error.strerror}") from error
     lock = FileLock(out / ".lock", blocking=False, fallback_to_soft=False)
     try:
         lock.acquire()
@@ -283,6 +335,10 @@ class _State:
             return "emerged"
         return "steps" if self.step >= config.steps else None
 
+    def _origin(self) -> dict[str, str]:
+        """What weights are of: kept in every file of them, and compared when it is read."""
+        return {"configuration": runs.hash8(to_json(self.config)), "task version": str(VERSION)}
+
     def progress(self) -> dict:
         latest = self.history[-1]
         after = latest[(latest.event == "query") & (latest.condition == "plain") & (latest.k <= 2)]
@@ -313,10 +369,10 @@ class _State:
     def _checkpoint(self):
         if self.step in self.keep:
             path = runs.checkpoint_path(self.out, self.step)
-            runs.save_tensors(path, self.shown.state_dict(), {"step": str(self.step)})
+            runs.save_tensors(path, self.shown.state_dict(), {"step": str(self.step), **self._origin()})
 
     def save(self):
-        """Weights and their running mean, optimiser states, history and clocks in one file."""
+        """Weights and their running mean, optimiser states, history and clocks in one file, and whose they are."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         if self.mean:
             tensors |= {f"mean.{name}": tensor for name, tensor in self.mean.state_dict().items()}
@@ -324,12 +380,17 @@ class _State:
             for j, slot in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{i}.{j}.{name}": torch.as_tensor(value) for name, value in slot.items()}
         clocks = {name: getattr(self, name) for name in ("how", *self.CLOCKS)}
-        history = pd.concat(self.history).to_csv(index=False)
-        runs.save_tensors(self.out / "resume.safetensors", tensors, {"clocks": json.dumps(clocks), "history": history})
+        # as bytes: the notes of a safetensors file have a limit that a long history comes to
+        history = pd.concat(self.history).to_csv(index=False).encode()
+        tensors["history"] = torch.frombuffer(bytearray(history), dtype=torch.uint8)
+        runs.save_tensors(self.out / "resume.safetensors", tensors, {"clocks": json.dumps(clocks), **self._origin()})
         self.saved = time.perf_counter()
 
     def _restore(self):
         tensors, notes = runs.load_tensors(self.out / "resume.safetensors")
+        for name, value in self._origin().items():
+            allowed = f"of this run's {name} ({value})"
+            check("resume.safetensors", notes.get(name) == value, allowed, notes.get(name, "none"))
         clocks = json.loads(notes["clocks"])
         for name, value in clocks.pop("how").items():
             check(name, self.how[name] == value, f"{value!r} as when the run began", self.how[name])
@@ -345,7 +406,8 @@ class _State:
                     slots.setdefault(int(j), {})[field] = tensor
             optimiser.load_state_dict(optimiser.state_dict() | {"state": slots})
         vars(self).update(clocks)
-        self.history = [frame for _, frame in pd.read_csv(io.StringIO(notes["history"])).groupby("step")]
+        history = pd.read_csv(io.BytesIO(tensors["history"].numpy().tobytes()), float_precision="round_trip")
+        self.history = [frame for _, frame in history.groupby("step")]
 
     def publish(self) -> runs.Run:
         """Round the weights to half precision, evaluate those on a larger set, write the run folder."""

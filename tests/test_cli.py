@@ -209,6 +209,12 @@ BAD = {
     "train --preset fast-0 --dimension 0 --out X": "dimension must be 1 to 64, not 0",
     "train --preset fast-0 --labels 0 --out X": "labels must be at least 2: with one there is nothing to recall, not 0",
     "train --preset fast-0 --steps 0 --out X": "steps must be at least 1, not 0",
+    "train --preset fast-0 --steps 1000000000000 --out X": "steps must be at most 1000000000, not",
+    "train --preset fast-0 --labels 300 --out X": "labels must be 1 to 256, not 300",
+    "train --config HUGE/n_embd.json --out X": "n_embd must be at most 100000, not 1099511627776",
+    "train --config HUGE/batch_size.json --out X": "batch_size must be at most 1000000, not 1000000000000",
+    "train --config HUGE/steps.json --out X": "steps must be at most 1000000000, not 1000",
+    "train --config HUGE/clip.json --out X": "training.clip must be a number below 1e300, not 1000",
     "train --preset fast-0 --seed -1 --out X": "seed must be 0 to",
     "train --preset fast-0 --out /proc/nowhere/X": "out must be a folder that can be written to",
     "train --config /nowhere.json --out X": "No such file",
@@ -268,17 +274,49 @@ def test_of_tables_made_together_only_those_named_are_written(monkeypatch):
     assert [name for name, _, _ in studies.measure("when", [run])] == ["one", "two"]
 
 
+HUGE = dict(n_embd=("model", 2**40), batch_size=("training", 10**12), steps=("training", 10**400))
+HUGE |= dict(clip=("training", 10**400))
+
+
+@pytest.fixture(scope="module")
+def huge(tmp_path_factory):
+    """A folder of configurations, each with a number that no machine holds."""
+    folder = tmp_path_factory.mktemp("huge")
+    for name, (part, value) in HUGE.items():
+        config = settings.to_json(settings.preset("fast-0", 2, 2))
+        config[part][name] = value
+        (folder / f"{name}.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
 @pytest.mark.parametrize("line", BAD)
-def test_bad_input_is_one_line_and_exit_2(trained, tmp_path, monkeypatch, capsys, line):
+def test_bad_input_is_one_line_and_exit_2(trained, huge, tmp_path, monkeypatch, capsys, line):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("RECALL_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(SystemExit) as ended:
-        sys.exit(main(line.replace("RUN", str(trained)).split()))
+        sys.exit(main(line.replace("RUN", str(trained)).replace("HUGE", str(huge)).split()))
     captured = capsys.readouterr()
     assert ended.value.code == 2 and captured.out == "" and captured.err.count("\n") == 1, captured.err
     assert captured.err.startswith("recall") and re.search(BAD[line], captured.err), captured.err
     assert not list((tmp_path / "here").iterdir())  # nothing half-written
+
+
+def test_of_nothing_it_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RECALL_DATA", str(tmp_path))
+    assert call(capsys, "show", "runs")[:2] == (0, "none\n")
+    assert call(capsys, "show", "runs", "--json")[:2] == (0, "[]\n")
+
+
+@pytest.mark.standard
+def test_a_reader_that_leaves_is_no_error():
+    """As in `show interventions --json | true`."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "recall", "show", "interventions", "--json"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    os.close(write)
+    assert done.returncode == 141 and done.stderr == ""
 
 
 @pytest.mark.standard

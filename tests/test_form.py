@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted(
     path for folder in ("recall", "tests", "benchmarks", "chapters") for path in (ROOT / folder).rglob("*.py")
 )
-CORE = """systems config task needle predictors interventions model muon settings training evaluation data runs sweep
-progress""".split()
+CORE = """systems ambient config task needle predictors interventions model
+muon settings training evaluation data runs sweep progress""".split()
 LINE, FLOORS = 120, 10
 
 

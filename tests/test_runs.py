@@ -1,6 +1,7 @@
 """Run folders: what is written is what is read, and nothing altered is read."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -86,6 +87,18 @@ def test_checkpoints_are_weights_of_earlier_steps(run):
         run.weights(4)
     runs.discard(run.folder)
     assert [p.name for p in run.folder.iterdir()] == ["config.json"]
+
+
+def test_chapters_train_into_the_checkout_from_anywhere(tmp_path, monkeypatch):
+    checkout = Path(runs.__file__).parents[1]
+    monkeypatch.chdir(tmp_path)
+    assert runs.scratch("chapter-3") == checkout / "_runs" / "chapter-3"
+    for chapter in (checkout / "chapters").rglob("*.ipynb"):
+        cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
+        code = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        assert "../" not in code and "getcwd" not in code, chapter
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "site-packages" / "recall" / "runs.py"))
+    assert runs.scratch("mine") == Path("_runs/mine")
 
 
 def test_a_file_that_is_not_safetensors(tmp_path):

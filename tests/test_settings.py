@@ -95,7 +95,7 @@ def test_presets_hold_what_they_are_asked_for():
 @pytest.mark.parametrize(
     "change, message",
     [
-        (dict(optimiser="sgd"), "optimiser must be muon or adamw, not 'sgd'"),
+        (dict(optimiser="sgd"), "optimiser must be one of muon, muon-batched, adamw, not 'sgd'"),
         (dict(learning_rate=0.0), "learning_rate must be positive and finite, not 0.0"),
         (dict(muon_rate=float("inf")), "muon_rate must be positive and finite, not inf"),
         (dict(batch_size=0), "batch_size must be at least 1, not 0"),

@@ -334,3 +334,28 @@ def test_bad_schedulers(recipe, tmp_path):
     ) as cluster:
         with pytest.raises(ValueError, match="scheduler must be a cluster of workers with one thread each .*, not .2."):
             sweep.run(configs, tmp_path / "x", scheduler=cluster.scheduler_address)
+
+
+@pytest.mark.standard
+def test_ctrl_c_keeps_what_the_workers_have_and_takes_one_line(recipe, tmp_path):
+    """To the whole group, as a terminal sends it: every run begun can go on from where it was, and no process stays."""
+    path, out = recipe(4, steps=4000), tmp_path / "out"
+    child = command(path, out)
+    begun(child, out)
+    time.sleep(1)
+    os.killpg(child.pid, signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    lines = [line for line in err.replace("\r", "\n").splitlines() if line.strip() and "%" not in line]
+    assert child.returncode == 130 and lines[-1].startswith("recall sweep: interrupted"), err
+    assert "Traceback" not in err and len(lines) == 2, err  # what it costs, and that it was interrupted
+    gone(child.pid)
+    assert not list(out.rglob(f"*{runs.PART}"))
+    kept = list(out.glob("*/resume.safetensors"))
+    assert len(kept) == len(list(out.glob("*/progress.json"))) > 0
+
+
+def test_default_workers_are_the_cores_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3}, raising=False)
+    assert sweep.usable_cores() == 1
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert sweep.usable_cores() == os.cpu_count()

@@ -195,7 +195,7 @@ def test_symbols_draw_the_trace():
         (dict(family="x"), "family must be one of haar, equal, identity"),
         (dict(generator="x"), "generator must be study or compact"),
         (dict(labels=0), "labels must be 1 to 256"),
-        (dict(library=2), r"library must be none or at least max_systems \(4\)"),
+        (dict(library=2), r"library must be none or max_systems \(4\) to 100000000"),
         (dict(trace_length=1), "trace_length must be 3"),
         (dict(min_systems=5), r"min_systems must be 1 to max_systems \(4\)"),
         (dict(min_systems=2, generator="study"), "min_systems must be 1 for the study's generator"),

@@ -268,3 +268,103 @@ def test_a_committed_run_is_taken_for_one_that_is_asked_for(tmp_path, monkeypatc
     assert training.load_or_train(config, tmp_path / "cache").manifest == run.manifest
     other = training.load_or_train(tiny(steps=3), tmp_path / "cache")
     assert other.folder == tmp_path / "cache" / tiny(steps=3).name and other.manifest["steps"] == 3
+
+
+@pytest.mark.standard
+def test_ctrl_c_saves_the_state_says_so_in_one_line_and_loses_nothing(tmp_path):
+    config = tiny(steps=3000)
+    (tmp_path / "config.json").write_text(runs.canonical(to_json(config)), encoding="utf-8")
+    out = tmp_path / "out"
+    arguments = ["-m", "recall", "train", "--config", str(tmp_path / "config.json"), "--out", str(out)]
+    how = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    child = subprocess.Popen([sys.executable, *arguments], **how)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("checkpoints/step-000032*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    printed, error = child.communicate(timeout=60)
+    assert child.returncode == 130 and printed == "", error
+    (line,) = error.strip().splitlines()
+    step = int(line.split("interrupted at step ")[1].split(";")[0])
+    _, notes = runs.load_tensors(out / "resume.safetensors")
+    assert json.loads(notes["clocks"])["step"] == step
+    training.train(config, out, stop_after=step + 40)
+    training.train(config, tmp_path / "whole", stop_after=step + 40)
+    both = [runs.load_tensors(folder / "resume.safetensors")[0] for folder in (out, tmp_path / "whole")]
+    histories = [tensors.pop("history") for tensors in both]  # its label indices differ in their last digits (lstsq)
+    assert same(*both) and len(histories[0]) == pytest.approx(len(histories[1]), rel=0.01)
+
+
+def test_state_of_another_configuration_is_refused(tmp_path):
+    """Kill a run, set its seed to another in config.json, resume: the weights of the first seed must not go on."""
+    config = tiny()
+    training.train(config, tmp_path, stop_after=4)
+    other = replace(config, seed=4)
+    (tmp_path / "config.json").write_text(runs.canonical(to_json(other)), encoding="utf-8")
+    before = (tmp_path / "resume.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=r"resume.safetensors must be of this run's configuration \(\w{8}\), not '"):
+        training.train(other, tmp_path)
+    assert (tmp_path / "resume.safetensors").read_bytes() == before and not (tmp_path / "manifest.json").exists()
+    with pytest.raises(ValueError, match="checkpoint must be of this run's configuration"):
+        runs.unfinished(tmp_path).weights(0)
+    training.train(other, tmp_path, fresh=True)
+
+
+def test_state_of_another_law_of_traces_is_refused(tmp_path, monkeypatch):
+    training.train(tiny(), tmp_path, stop_after=4)
+    monkeypatch.setattr(training, "VERSION", 2)
+    with pytest.raises(ValueError, match=r"resume.safetensors must be of this run's task version \(2\), not '1'"):
+        training.train(tiny(), tmp_path)
+
+
+def test_a_long_history_stays_out_of_the_header_of_its_file(tmp_path):
+    """The header of a safetensors file may have 100 MB, which a history of 8,600 evaluations came to."""
+    config, how = tiny(), dict(device="cpu", threads=1, bf16=False, compile=False)
+    training.train(config, tmp_path, stop_after=1)
+    state = training._State(config, tmp_path, how)
+    state.history = [state.history[0].assign(step=step) for step in range(200)]
+    state.save()
+    written = (tmp_path / "resume.safetensors").read_bytes()
+    assert int.from_bytes(written[:8], "little") < 20_000 < len(pd.concat(state.history).to_csv())
+    again = training._State(config, tmp_path, how)
+    pd.testing.assert_frame_equal(*(pd.concat(each.history, ignore_index=True) for each in (again, state)))
+
+
+def test_what_a_killed_process_had_begun_to_write_is_taken_away(tmp_path):
+    training.train(tiny(), tmp_path, stop_after=4)
+    parts = [tmp_path / ".final.csv-abc.part", tmp_path / "checkpoints" / ".step-000016.safetensors-x.part"]
+    for part in parts:
+        part.write_text("half", encoding="utf-8")
+    training.train(tiny(), tmp_path)
+    assert not any(part.exists() for part in parts)
+
+
+def test_what_a_session_has_set_in_torch_changes_nothing_and_stays(tmp_path):
+    plain = training.train(tiny(), tmp_path / "plain")
+    rows = training.evaluate(plain, haystacks=2, traces=3)
+    torch.set_grad_enabled(False)
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.use_deterministic_algorithms(True)
+    try:
+        run = training.train(tiny(), tmp_path / "set")
+        again = training.evaluate(run, haystacks=2, traces=3)
+        assert not torch.is_grad_enabled() and torch.get_default_dtype() == torch.float64
+        assert torch.get_default_device().type == "meta" and torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+    assert same(run.weights(), plain.weights())
+    pd.testing.assert_frame_equal(rows, again)
+    with torch.inference_mode():
+        assert same(training.train(tiny(), tmp_path / "inference").weights(), plain.weights())
+
+
+def test_too_large_for_memory_is_one_line_and_leaves_no_folder(tmp_path, monkeypatch):
+    config = tiny()
+    large = replace(config, model=replace(config.model, n_embd=99_996, n_layer=900))
+    with pytest.raises(ValueError, match="model and batch_size must fit into memory|must fit into memory together"):
+        training.train(large, tmp_path / "large")
+    assert not (tmp_path / "large").exists()

@@ -9,6 +9,7 @@ same first syllable and other second ones."""
 
 from __future__ import annotations
 
+import io
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -103,13 +104,16 @@ SPLITS = {"halves": halves, "initial": lambda word: (word[:1], word[1:])}
 
 
 def read(path: Path) -> Lexicon:
-    """A lexicon from a CSV file with a column `source`, a column per task under its name, and if wanted `kind`."""
+    """A lexicon from a CSV file (UTF-8) with a column `source`, a column per task under its name, and if wanted `kind`;
+    lines that begin with # are comments."""
     path = Path(path)
     check("pairs", path.is_file(), "a CSV file: source, a column per task", str(path))
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, comment="#", encoding="utf-8")
+        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines(True) if not line.startswith("#")]
+        frame = pd.read_csv(io.StringIO("".join(lines)), dtype=str, keep_default_na=False)
     except ValueError as error:
-        raise ValueError(f"pairs must be a CSV file: {path}: {str(error).strip()}") from error
+        raise ValueError(f"pairs must be a CSV file in UTF-8: {path}: {str(error).strip()}") from error
+    check("pairs", isinstance(frame.index, pd.RangeIndex), "a CSV file with a name for each of its columns", str(path))
     check("pairs", "source" in frame and len(frame), "a CSV file with a column `source` and lines", str(path))
     tasks = [column for column in frame if column not in ("source", "kind")]
     kinds = frame["kind"] if "kind" in frame else ["known"] * len(frame)

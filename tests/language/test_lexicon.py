@@ -62,3 +62,16 @@ def test_bad_pairs_are_named(tmp_path, text, message):
     (tmp_path / "pairs.csv").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         lexicon.read(tmp_path / "pairs.csv")
+
+
+def test_what_a_file_says_is_what_is_read(tmp_path):
+    """A sharp sign is no comment; another encoding is named with its file, and so is a column without a name."""
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("# tones\nsource,A,B\nsharp,do,C#\nflat,re,Db\n", encoding="utf-8")
+    assert lexicon.read(pairs).targets == (("do", "C#"), ("re", "Db"))
+    pairs.write_bytes("source,A,B\nx,y,z\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=f"pairs must be a CSV file in UTF-8: {pairs}: "):
+        lexicon.read(pairs)
+    pairs.write_text("source,A\nx,y,z\nu,v,w\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="pairs must be a CSV file with a name for each of its columns"):
+        lexicon.read(pairs)
