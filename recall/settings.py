@@ -144,11 +144,11 @@ class Preset:
     memory_mb: int | None = None
 
 
-def _here(setting: str, about: str, minutes=None, memory_mb=None, **training) -> Preset:
+def _here(setting: str, about: str, minutes=None, memory_mb=None, min_systems=1, **training) -> Preset:
     """A recipe for one core: the compact task and a model of 3 layers of 64 columns."""
 
     def build(dimension, labels, seed):
-        task = TaskConfig.compact(dimension, labels)
+        task = TaskConfig.compact(dimension, labels, min_systems=min_systems)
         own = dict(activation="silu", initialisation="fan_in", zero_init=True)
         model = GPTConfig.size("cpu", task.columns, dimension, positions(task), **own)
         many = labels > 4
@@ -177,6 +177,9 @@ ADAMW = dict(optimiser="adamw", steps=6000, evaluate_every=200)
 BOTH, ALONE = "both abilities within minutes on one core", "the same task and model with AdamW alone"
 
 PRESETS = {
+    # the winner of `recall/sweeps/recipe.py`: `fast-1` with batched Muon, the running mean of the weights, and at least
+    # two systems in every trace; whether the book is told on it, `recall/sweeps/fresh_2.py` decides
+    "fast-2": _here("fast-2", BOTH, optimiser="muon-batched", momentum=0.7, average=0.98, min_systems=2),
     # the winner of `recall/sweeps/search.py` and `final.py`: `fast-0` with less momentum
     "fast-1": _here("fast-1", BOTH, momentum=0.7),
     # chosen for speed alone, on seeds 200 to 203 of (5, 4), which no committed run uses

@@ -205,7 +205,7 @@ def test_measured_again_a_committed_row_is_as_committed(tmp_path, capsys):
 # --- bad values
 
 BAD = {
-    "train --preset fast-9 --out X": "preset must be one of fast-1, fast-0, .*, not 'fast-9'",
+    "train --preset fast-9 --out X": "preset must be one of fast-2, fast-1, fast-0, .*, not 'fast-9'",
     "train --preset fast-0 --dimension 0 --out X": "dimension must be 1 to 64, not 0",
     "train --preset fast-0 --labels 0 --out X": "labels must be at least 2: with one there is nothing to recall, not 0",
     "train --preset fast-0 --steps 0 --out X": "steps must be at least 1, not 0",
