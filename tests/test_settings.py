@@ -86,7 +86,7 @@ def test_presets_hold_what_they_are_asked_for():
         config = settings.preset(name)
         assert (config.task.dimension, config.task.labels) == preset.defaults and config.setting == name
         assert settings.preset(name, 3, 2, 7).seed == 7 and settings.preset(name, 3, 2, steps=9).setting == "custom"
-    with pytest.raises(ValueError, match="preset must be one of fast-1, .*, not 'slow'"):
+    with pytest.raises(ValueError, match="preset must be one of fast-2, fast-1, .*, not 'slow'"):
         settings.preset("slow")
     with pytest.raises(ValueError, match="labels must be at least 2: .*, not 1"):
         settings.preset("fast-1", labels=1)
