@@ -17,6 +17,7 @@ from recall.language.results import both_gaps
 from recall.prose import claims
 
 TABLES = Path("_runs/tables")
+AGAIN = "interrupted; what is there goes on when it is called again"
 PRESET_FIELDS = ("dimension", "labels", "seed", "steps")
 
 
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
         return 141
     except KeyboardInterrupt as stop:
-        print(f"\nrecall {options.verb}: {stop or 'interrupted'}", file=sys.stderr)
+        print(f"\nrecall {options.verb}: {str(stop) or AGAIN}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         print(f"recall {options.verb}: {error}", file=sys.stderr)

@@ -191,7 +191,13 @@ def command(recipe, out):
         text=True,
         encoding="utf-8",
         start_new_session=True,
+        preexec_fn=hears_ctrl_c,
     )
+
+
+def hears_ctrl_c():
+    """A process started in a shell's background has it ignored, and so would those that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def timeless(table):

@@ -276,7 +276,8 @@ def test_ctrl_c_saves_the_state_says_so_in_one_line_and_loses_nothing(tmp_path):
     (tmp_path / "config.json").write_text(runs.canonical(to_json(config)), encoding="utf-8")
     out = tmp_path / "out"
     arguments = ["-m", "recall", "train", "--config", str(tmp_path / "config.json"), "--out", str(out)]
-    how = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # in a shell's background it is ignored
+    how = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", preexec_fn=heard)
     child = subprocess.Popen([sys.executable, *arguments], **how)
     deadline = time.monotonic() + 120
     while not list(out.glob("checkpoints/step-000032*")) and time.monotonic() < deadline:
