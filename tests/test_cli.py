@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -333,3 +334,27 @@ def test_a_hub_that_does_not_answer_is_one_line(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=away)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert "model must be a local folder or in the hub's cache where the hub cannot be reached" in done.stderr
+
+
+@pytest.mark.standard
+@pytest.mark.parametrize("locale", ["C", "en_US.ISO-8859-1"])
+def test_texts_are_read_as_they_were_written_under_any_locale(locale):
+    """Source, data and style sheets hold letters that no ASCII or Latin-1 text does."""
+    code = "import recall.explorer as e; from recall.language import lexicon; from recall import data; "
+    code += "print(ascii(e.styles())[-9:], len(lexicon.read(data.path('reference', 'words.csv')).sources))"
+    told = []
+    for settings_ in (dict(LC_ALL=locale, PYTHONUTF8="0"), dict(PYTHONUTF8="1")):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=os.environ | settings_)
+        assert done.returncode == 0, done.stderr
+        told.append(done.stdout)
+    assert told[0] == told[1]
+
+
+@pytest.mark.standard
+def test_a_checkout_has_the_same_bytes_whatever_git_is_told_of_line_ends():
+    root = Path(runs.__file__).parents[1]
+    if not (root / ".git").exists():
+        pytest.skip("not a git checkout")
+    asked = ["git", "-C", str(root), "check-attr", "text", "--", "data/SHA256SUMS", "recall/task.py", "README.md"]
+    told = subprocess.run(asked, capture_output=True, text=True, encoding="utf-8").stdout.splitlines()
+    assert len(told) == 3 and all(line.endswith("text: unset") for line in told), told

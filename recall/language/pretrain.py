@@ -26,9 +26,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor
 
 from recall import data, runs
+from recall.ambient import plain_torch
 from recall.config import check, require
 from recall.language.lexicon import KINDS, SPLITS, Lexicon, LexiconConfig, invented, read
 from recall.language.prompts import HIDDEN, LABELS
@@ -223,6 +225,7 @@ def optimisers(model, config: PretrainConfig) -> list[torch.optim.Optimizer]:
     return chosen
 
 
+@plain_torch()
 def train(
     lexicon: Lexicon, config: PretrainConfig, out: Path, seed: int, report: Callable[[int, float], None] | None = None
 ) -> list[str]:
@@ -262,8 +265,11 @@ def _trained(lexicon: Lexicon, config: PretrainConfig, out: Path, seed: int, rep
     chosen, saved, loss = optimisers(model, config), set(checkpoint_steps(config.steps)), math.nan
     for step in range(config.steps + 1):
         if step in saved:
-            model.save_pretrained(out / f"step{step}")
-            tokenizer.save_pretrained(out / f"step{step}")
+            try:
+                model.save_pretrained(out / f"step{step}")
+                tokenizer.save_pretrained(out / f"step{step}")
+            except (OSError, SafetensorError) as error:  # a full disk, most likely
+                raise ValueError(f"out must be a folder that can be written to: {out}: {error}") from error
         if step == config.steps:
             return model, loss
         ids = corpus.batch(step, config.batch_size)

@@ -30,6 +30,7 @@ import pandas as pd
 import torch
 
 from recall import runs
+from recall.ambient import plain_torch
 from recall.config import check
 from recall.language import scoring
 from recall.language.lexicon import Lexicon
@@ -140,6 +141,7 @@ def quiet() -> None:
     transformers.logging.set_verbosity_error()
 
 
+@plain_torch()
 def run(
     model: str,
     revisions: list[str],

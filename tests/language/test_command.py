@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from safetensors import SafetensorError
 
 from recall import data
 from recall.__main__ import main
@@ -299,3 +300,16 @@ def test_a_model_of_the_hub_is_shown_beside_ours(saved, tmp_path, capsys):
     evidence = in_language(gaps)["evidence"]
     assert f"{model.name}, dates at half" in evidence and "were not run" not in evidence
     assert "were not run" in in_language(results.both_gaps())["evidence"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch, error):
+    transformers = pytest.importorskip("transformers")
+
+    def full(*arguments, **how):
+        raise error
+
+    monkeypatch.setattr(transformers.PreTrainedModel, "save_pretrained", full)
+    with pytest.raises(ValueError, match="out must be a folder that can be written to: .*No space left on device"):
+        pretrain.train(WORDS, SMALL, tmp_path, seed=1)
+    assert not (tmp_path / "pretrain.json").exists()
