@@ -5,7 +5,7 @@ PRETTIER := npx --yes prettier@3.10.1
 export npm_config_fetch_retries := 0
 export npm_config_fetch_timeout := 10000
 
-.PHONY: env chromium quick test nightly book bench lab clean
+.PHONY: env chromium quick test nightly soak book bench lab clean
 
 env: .venv/.complete
 
@@ -22,7 +22,7 @@ chromium:
 	  || echo "no Chromium and no right to install it: the browser tests will be skipped (Debian: apt-get install chromium)"
 
 # two processes share two cores
-quick test nightly: export OMP_NUM_THREADS := 1
+quick test nightly soak: export OMP_NUM_THREADS := 1
 
 # form and fast tests, within a minute
 quick: env
@@ -30,15 +30,19 @@ quick: env
 	$(BIN)/ruff check .
 	@if $(PRETTIER) --version >/dev/null 2>&1; then $(PRETTIER) --check recall; \
 	  else echo "no npx, or no way to prettier: the form of scripts and styles is not checked"; fi
-	$(PYTEST) -n 2 -m "not standard and not nightly"
+	$(PYTEST) -n 2 -m "not standard and not nightly and not soak"
 
 # these and one of each expensive kind, within ten minutes on two cores
 test: env chromium
-	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not nightly"
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not nightly and not soak"
 
 # everything, recomputed from weights: hours
 nightly: env chromium
-	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
+
+# a line a test: kills, damage, odd input and random driving by the hundred, within twenty minutes on two cores
+soak: env chromium
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m soak tests/soak
 
 # executes every chapter in place, then builds; a warning is a failure
 book: env

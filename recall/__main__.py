@@ -112,10 +112,7 @@ def _train(options) -> None:
     elif given:
         raise ValueError(f"{next(iter(given))} must be left out with --config, which holds it already")
     else:
-        try:
-            config = settings.from_json(json.loads(options.config.read_text(encoding="utf-8")))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"config must be a JSON file: {options.config}: {error}") from error
+        config = settings.from_json(runs.read_json(options.config))
     how = _chosen(options, "device", "threads", "bf16", "compile")
     row = measures.describe(training.train(config, options.out, report=progress.on_terminal(), **how))
     _print(options, row, lambda: pd.DataFrame(measures.flat(row).items(), columns=["", row["name"]]))

@@ -50,7 +50,7 @@ def table(name: str) -> pd.DataFrame:
     if found is None:
         there = sorted(each.name.split(".")[0] for each in (runs.data_folder() / "tables").glob("*.csv*"))
         raise ValueError(f"table must be one of {', '.join(there) or 'none'}, not {name!r}")
-    return pd.read_csv(path("tables", found.name))
+    return runs.read_table(path("tables", found.name))
 
 
 def merge(name: str, frame: pd.DataFrame) -> Path:
@@ -97,8 +97,8 @@ def _name_in(folder: Path, file: Path) -> str | None:
 def _sums(folder: Path) -> dict[str, str]:
     """Name -> SHA-256, from lines of two columns."""
     listed = folder / SUMS
-    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
-    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    lines = listed.read_text(encoding="utf-8", errors="replace").splitlines() if listed.is_file() else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def _digest(file: Path) -> str:

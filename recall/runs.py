@@ -6,29 +6,35 @@ A run folder holds
     history.csv.gz       one row per evaluation, N, condition, event and k
     final.csv            the same columns on a larger set, at the end, with the published weights
     final.safetensors    the published model: weights rounded to half precision
-    manifest.json        SHA-256 of the files above, command, seconds, threads, versions
+    manifest.json        SHA-256 of the files above, command, seconds, threads, versions, and its own seal
     checkpoints/         step-000300.safetensors, …: a cache, committed (half precision) only where the playground
                          shows it
     resume.safetensors   a local cache, not committed
 
 Of a run that matters for its tables only, a copy without the weights may be kept (`keep`): the manifest says so.
 
-Nothing is pickled, and every file is written beside its place and moved there.
+Nothing is pickled, every file is written beside its place and moved there, and none is read that is longer
+than it may be or not as it was written: the manifest seals the run's files and itself, a checkpoint carries the digest
+of its tensors.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 import os
 import shutil
 import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import safetensors.torch
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from recall.config import check
@@ -37,6 +43,8 @@ COLLECTIONS = ("runs", "atlas", "knockouts")  # of committed runs, folders of th
 WEIGHTS = "final.safetensors"
 PART = ".part"  # ends the name of a file that is being written
 KEPT_DIGITS = 4  # far below what seeds differ by
+MOST_BYTES = 2**31  # of a file of weights: the study's largest model, with its optimiser's state, has half of that
+MOST_TEXT = 2**28  # bytes of any other file, unpacked
 FILES = ("config.json", "history.csv.gz", "final.csv", WEIGHTS)
 
 
@@ -76,11 +84,11 @@ class Run:
             check("step", step in self.steps, f"one of {', '.join(map(str, self.steps))} for {self.name}", step)
             path = checkpoint_path(self.folder, step)
             tensors, notes = load_tensors(path)
-            ours = hash8(self.config)
-            whose = notes.get("configuration", ours)  # committed ones older than the note have their own checksums
+            ours, whose = hash8(self.config), notes.get("configuration")
             check("checkpoint", whose == ours, f"of this run's configuration ({ours}): {path}", whose)
+            check("checkpoint", notes.get("step") == str(step), f"of step {step}: {path}", notes.get("step"))
         elif self.whole:
-            tensors = load_file(self.folder / WEIGHTS)
+            tensors = safetensors.torch.load(verified(self.folder, WEIGHTS, self.manifest["files"]))
         else:
             raise ValueError(
                 f"run must have its weights, but of {self.name} only the tables were kept; to train it again: "
@@ -136,18 +144,66 @@ def clear_parts(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Safetensors file, written atomically."""
-    write_atomically(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata))
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, unpacked if its name ends in .gz; ValueError where it cannot be read or is longer than
+    MOST_TEXT."""
+    path = Path(path)
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            content = file.read(MOST_TEXT + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} must be a file that can be read: {error}") from error
+    check(str(path), len(content) <= MOST_TEXT, f"at most {MOST_TEXT:,} bytes long", "longer")
+    return content
+
+
+def read_json(path: Path) -> dict:
+    """The object in a JSON file; ValueError names a file that holds none."""
+    try:
+        found = json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be a JSON file that can be read: {error}") from error
+    check(str(path), isinstance(found, dict), "an object in JSON", found)
+    return found
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The table in a CSV file; ValueError names a file that holds none."""
+    try:
+        return pd.read_csv(io.BytesIO(read_bytes(path)))
+    except ValueError as error:
+        raise ValueError(f"{path} must be a table that can be read: {error}") from error
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], notes: dict[str, str] | None = None) -> None:
+    """Safetensors file with the digest of what it holds, written atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    notes = dict(notes or {})
+    content = safetensors.torch.save(tensors, notes | {"sha256": _digest(tensors, notes)})
+    write_atomically(path, content)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file; ValueError if it is not one."""
+    """Tensors and notes of a file that `save_tensors` wrote; ValueError if it is not one, or was altered since."""
     try:
+        size = Path(path).stat().st_size
+        check("checkpoint", size <= MOST_BYTES, f"a file of at most {MOST_BYTES:,} bytes: {path}", size)
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            tensors, notes = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"checkpoint must be a readable safetensors file: {path}: {error}") from error
+    if notes.pop("sha256", None) != _digest(tensors, notes):
+        raise ValueError(f"checkpoint must be as it was written: {path} was altered, or another program wrote it")
+    return tensors, notes
+
+
+def _digest(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:
+    """SHA-256 over notes, names, types, shapes and bytes."""
+    sha = hashlib.sha256(canonical(notes).encode())
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()
 
 
 def write(
@@ -163,8 +219,14 @@ def write(
 
 
 def _write_manifest(folder: Path, manifest: dict) -> Run:
-    write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+    sealed = manifest | {"seal": _seal(manifest)}
+    write_atomically(folder / "manifest.json", (json.dumps(sealed, indent=1) + "\n").encode())
     return open_run(folder)
+
+
+def _seal(manifest: dict) -> str:
+    """SHA-256 of all that a manifest says but for its seal."""
+    return hashlib.sha256(canonical(manifest).encode()).hexdigest()
 
 
 def _write_history(folder: Path, history: pd.DataFrame, digits: int) -> None:
@@ -179,16 +241,23 @@ def open_run(folder: Path) -> Run:
     folder = Path(folder)
     if not (folder / "manifest.json").is_file():
         raise ValueError(f"run must be a folder with a manifest.json: {folder}")
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        listed = dict(manifest["files"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"run must have a manifest.json that lists its files: {folder}") from error
+    manifest = read_json(folder / "manifest.json")
+    if manifest.pop("seal", None) != _seal(manifest) or not isinstance(manifest.get("files"), dict):
+        raise ValueError(f"run must have the manifest.json that it was written with: {folder} has not")
     for name in (name for name in FILES if name not in manifest.get("left_out", ())):
-        if not (folder / name).is_file() or _sha256(folder / name) != listed.get(name):
-            raise ValueError(f"run must match its manifest: {folder / name} is missing or altered")
-    history, final = pd.read_csv(folder / "history.csv.gz"), pd.read_csv(folder / "final.csv")
+        verified(folder, name, manifest["files"])
+    history, final = read_table(folder / "history.csv.gz"), read_table(folder / "final.csv")
     return Run(folder, read_config(folder), history, final, manifest)
+
+
+def verified(folder: Path, name: str, digests: dict[str, str]) -> bytes:
+    """The content of a file, as it lies there; ValueError if it is not there or has another SHA-256 than is listed."""
+    path = Path(folder) / name
+    if path.is_file() and path.stat().st_size <= MOST_BYTES:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() == digests.get(name):
+            return content
+    raise ValueError(f"run must match its manifest: {path} is missing or altered")
 
 
 def unfinished(folder: Path) -> Run:
@@ -202,7 +271,7 @@ def unfinished(folder: Path) -> Run:
 
 def read_config(folder: Path) -> dict:
     """What a run folder's config.json holds."""
-    return json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    return read_json(Path(folder) / "config.json")
 
 
 def keep(run: Run, root: Path) -> Run:

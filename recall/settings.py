@@ -178,7 +178,8 @@ BOTH, ALONE = "both abilities within minutes on one core", "the same task and mo
 
 PRESETS = {
     # the winner of `recall/sweeps/recipe.py`: `fast-1` with batched Muon, the running mean of the weights, and at least
-    # two systems in every trace; whether the book is told on it, `recall/sweeps/fresh_2.py` decides
+    # two systems in every trace.  On fresh seeds (`recall/sweeps/fresh_2.py`) 1.7 times quicker at n = 2 and 3, and at
+    # n = 5 within the budget with 7 of 8 seeds, `fast-1` with 1 of 4: what the book is told on
     "fast-2": _here("fast-2", BOTH, optimiser="muon-batched", momentum=0.7, average=0.98, min_systems=2),
     # the winner of `recall/sweeps/search.py` and `final.py`: `fast-0` with less momentum
     "fast-1": _here("fast-1", BOTH, momentum=0.7),

@@ -90,8 +90,8 @@ def _price(config: RunConfig) -> tuple[float, float]:
 def done_steps(folder: Path) -> int:
     """Steps that a run has behind it, by its own word; 0 where it has not begun."""
     try:
-        return int(json.loads((Path(folder) / "progress.json").read_text(encoding="utf-8"))["step"])
-    except (OSError, ValueError, KeyError):
+        return int(runs.read_json(Path(folder) / "progress.json")["step"])
+    except (ValueError, KeyError, TypeError):
         return 0
 
 

@@ -204,14 +204,15 @@ def train(
 @contextmanager
 def _interruptible():
     """While open, Ctrl-C and a request to end only fill the list that is yielded: the middle of a step is no state to
-    go on from.  A second one is not waited for."""
+    go on from.  A second Ctrl-C is not waited for; a second request to end changes nothing, since a pool of workers
+    asks all of them again when the first has ended."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # of a Dask worker: signals are not its own
         yield asked
         return
 
     def ask(signum, frame):
-        if asked:
+        if asked and signum == signal.SIGINT:
             raise KeyboardInterrupt
         asked.append(signum)
 

@@ -220,7 +220,7 @@ BAD = {
     "train --preset fast-0 --out /proc/nowhere/X": "out must be a folder that can be written to",
     "train --config /nowhere.json --out X": "No such file",
     "train --config RUN/config.json --seed 1 --out X": "seed must be left out with --config",
-    "train --config RUN/final.csv --out X": "config must be a JSON file",
+    "train --config RUN/final.csv --out X": "final.csv must be a JSON file that can be read",
     "train --preset fast-0 --threads 0 --out X": "threads must be at least 1, not 0",
     "train --preset fast-0 --device cuda:7 --out X": "device must be a device that torch can use here",
     "train --preset fast-0 --device abacus --out X": "device must be a device that torch can use here",

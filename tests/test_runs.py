@@ -1,11 +1,14 @@
 """Run folders: what is written is what is read, and nothing altered is read."""
 
+import gzip
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 
 from recall import runs
@@ -45,9 +48,10 @@ def test_an_altered_or_missing_file_is_named(run, name):
 
 
 def test_a_folder_without_a_manifest_or_with_a_broken_one(run):
-    (run.folder / "manifest.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(ValueError, match="run must have a manifest.json that lists its files"):
-        runs.open_run(run.folder)
+    for text, message in (("[]", "must be an object in JSON"), ("{", "must be a JSON file"), ("{}", "written with")):
+        (run.folder / "manifest.json").write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            runs.open_run(run.folder)
     (run.folder / "manifest.json").unlink()
     with pytest.raises(ValueError, match="run must be a folder with a manifest.json"):
         runs.open_run(run.folder)
@@ -80,10 +84,55 @@ def test_a_run_kept_for_its_tables_has_no_weights(run, tmp_path):
         kept.weights()
 
 
+def test_a_manifest_is_sealed(run):
+    """Seconds, say, that somebody rounds, and a seal that is left out."""
+    there = json.loads((run.folder / "manifest.json").read_text(encoding="utf-8"))
+    assert there["steps"] == 5 and "seal" not in run.manifest
+    for changed in (there | {"steps": 6}, {name: value for name, value in there.items() if name != "seal"}):
+        (run.folder / "manifest.json").write_text(json.dumps(changed), encoding="utf-8")
+        with pytest.raises(ValueError, match="run must have the manifest.json that it was written with: .*-s4-"):
+            runs.open_run(run.folder)
+
+
+def test_tensors_carry_the_digest_of_what_they_are(tmp_path):
+    """A bit of one weight, a note, and a file of another program: none is taken for what was written."""
+    path = tmp_path / "t.safetensors"
+    tensors = {"a": torch.linspace(-1, 1, 7), "b": torch.tensor(3), "c": torch.ones(2, 3).half(), "d": torch.ones(0)}
+    runs.save_tensors(path, tensors, {"step": "5"})
+    found, notes = runs.load_tensors(path)
+    assert notes == {"step": "5"} and all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+    content = path.read_bytes()
+    for changed in (content[:-1] + bytes([content[-1] ^ 1]), content.replace(b'"step":"5"', b'"step":"6"')):
+        assert changed != content
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match="checkpoint must be as it was written: .*t.safetensors was altered"):
+            runs.load_tensors(path)
+    safetensors.torch.save_file(tensors, path)
+    with pytest.raises(ValueError, match="or another program wrote it"):
+        runs.load_tensors(path)
+
+
+def test_files_that_unpack_to_more_than_anybody_wrote_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "MOST_TEXT", 1000)
+    for name, opened in (("t.csv.gz", gzip.open), ("t.csv", open)):
+        with opened(tmp_path / name, "wb") as file:
+            file.write(b"a\n" * 501)
+        with pytest.raises(ValueError, match=f"{name} must be at most 1,000 bytes long"):
+            runs.read_table(tmp_path / name)
+    monkeypatch.setattr(runs, "MOST_BYTES", 1000)
+    runs.save_tensors(tmp_path / "t.safetensors", {"a": torch.ones(500)})
+    with pytest.raises(ValueError, match="checkpoint must be a file of at most 1,000 bytes"):
+        runs.load_tensors(tmp_path / "t.safetensors")
+
+
 def test_checkpoints_are_weights_of_earlier_steps(run):
-    runs.save_tensors(runs.checkpoint_path(run.folder, 3), {"a": torch.ones(2).half()})
+    notes = {"step": "3", "configuration": runs.hash8(CONFIG)}
+    runs.save_tensors(runs.checkpoint_path(run.folder, 3), {"a": torch.ones(2).half()}, notes)
     assert run.steps == [3, 5] and run.weights(3)["a"].tolist() == [1.0, 1.0]
     with pytest.raises(ValueError, match=f"step must be one of 3, 5 for {run.name}, not 4"):
+        run.weights(4)
+    shutil.copy(runs.checkpoint_path(run.folder, 3), runs.checkpoint_path(run.folder, 4))
+    with pytest.raises(ValueError, match="checkpoint must be of step 4: .*, not '3'"):
         run.weights(4)
     runs.discard(run.folder)
     assert [p.name for p in run.folder.iterdir()] == ["config.json"]

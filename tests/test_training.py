@@ -296,6 +296,23 @@ def test_ctrl_c_saves_the_state_says_so_in_one_line_and_loses_nothing(tmp_path):
     assert same(*both) and len(histories[0]) == pytest.approx(len(histories[1]), rel=0.01)
 
 
+@pytest.mark.parametrize("asked, kept", [((signal.SIGTERM,) * 3, True), ((signal.SIGINT,) * 2, False)])
+def test_a_second_request_to_end_does_not_end_the_saving(tmp_path, asked, kept):
+    """A pool of workers asks all of them again when the first has ended; a second Ctrl-C is impatience."""
+
+    def report(progress):
+        for each in asked:
+            os.kill(os.getpid(), each)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background it is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            training.train(tiny(steps=30), tmp_path, report=report)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (tmp_path / "resume.safetensors").exists() == kept
+
+
 def test_state_of_another_configuration_is_refused(tmp_path):
     """Kill a run, set its seed to another in config.json, resume: the weights of the first seed must not go on."""
     config = tiny()

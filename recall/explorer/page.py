@@ -52,12 +52,12 @@ def listed() -> list[runs.Run]:
     altered.
     """
     found = []
-    for name, hashes in json.loads(data.path(LISTED).read_text(encoding="utf-8")).items():
+    for name, hashes in runs.read_json(data.path(LISTED)).items():
         run = runs.load(name, runs.data_folder() / "runs")
         for step, sha in hashes.items():
             path = runs.checkpoint_path(run.folder, int(step))
             whole = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha
-            check("checkpoint", whole, "as listed in data/playground.json", str(path))
+            check("checkpoint", whole, f"as listed in data/{LISTED}", str(path))
         found.append(run)
     return found
 
@@ -177,11 +177,12 @@ def publish(run: runs.Run, steps: list[int]) -> None:
     for step in run.steps:
         path = runs.checkpoint_path(run.folder, step)
         if step in steps:
-            runs.save_tensors(path, {name: tensor.half() for name, tensor in run.weights(step).items()})
+            tensors, notes = runs.load_tensors(path)
+            runs.save_tensors(path, {name: tensor.half() for name, tensor in tensors.items()}, notes)
         else:
             path.unlink(missing_ok=True)
     listed_in = runs.data_folder() / LISTED
-    there = json.loads(listed_in.read_text(encoding="utf-8")) if listed_in.exists() else {}
+    there = runs.read_json(listed_in) if listed_in.exists() else {}
     there[run.name] = {
         str(step): hashlib.sha256(runs.checkpoint_path(run.folder, step).read_bytes()).hexdigest()
         for step in steps

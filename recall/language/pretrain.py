@@ -17,7 +17,6 @@ Every example shows one first and one second token, so that both are met equally
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -239,9 +238,9 @@ def train(
     facts = dict(config=asdict(config), seed=seed)
     names = [f"step{step}" for step in checkpoint_steps(config.steps)]
     if (out / "pretrain.json").exists():
-        there = json.loads((out / "pretrain.json").read_text(encoding="utf-8"))
-        same = {name: there[name] for name in facts} == facts
-        same = same and (out / "lexicon.csv").read_text(encoding="utf-8") == lexicon.to_csv()
+        there = runs.read_json(out / "pretrain.json")
+        same = {name: there.get(name) for name in facts} == facts
+        same = same and runs.read_bytes(out / "lexicon.csv") == lexicon.to_csv().encode()
         check("out", same, "a folder of this configuration and seed", str(out))
         return names
     runs.write_atomically(out / "lexicon.csv", lexicon.to_csv().encode())

@@ -29,7 +29,6 @@ most bits need no label at all. Where the two dates differ, `toy` is the one tha
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -49,8 +48,8 @@ def keep(out: Path, folder: Path, command: str) -> None:
     """
     out, folder = Path(out), Path(folder)
     check("out", (out / "emergence.csv").is_file(), "a folder with finished tables", str(out))
-    read = lambda name: json.loads((out / name).read_text(encoding="utf-8")) if (out / name).is_file() else None
-    summary = pd.read_csv(out / "summary.csv")
+    read = lambda name: runs.read_json(out / name) if (out / name).is_file() else None
+    summary = runs.read_table(out / "summary.csv")
     runs.write_csv(folder / "summary.csv", summary[summary.pairs == "all"].drop(columns="pairs").round(3))
     runs.write_atomically(folder / "emergence.csv", (out / "emergence.csv").read_bytes())
     made = dict(command=command, prompts=read("config.json"), training=read("pretrain.json"))
@@ -71,13 +70,13 @@ def load(root: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     file = lambda *parts: data.path("language", *parts) if committed else root.joinpath(*parts)
     tables, dates = [], []
     for folder in sorted(path.parent.name for path in root.glob("*/made.json")):
-        made = json.loads(file(folder, "made.json").read_text(encoding="utf-8"))
+        made = runs.read_json(file(folder, "made.json"))
         if not made.get("prompts"):
             continue
         words, _, seed = folder.rpartition("-") if made["training"] else (folder, "", "0")
         name = dict(words=words, seed=int(seed))
-        tables.append(pd.read_csv(file(folder, "summary.csv")).assign(**name, tasks=made["prompts"]["tasks"]))
-        dates.append(pd.read_csv(file(folder, "emergence.csv")).assign(**name))
+        tables.append(runs.read_table(file(folder, "summary.csv")).assign(**name, tasks=made["prompts"]["tasks"]))
+        dates.append(runs.read_table(file(folder, "emergence.csv")).assign(**name))
     check("root", tables, "a folder of kept runs", str(root))
     return pd.concat(tables, ignore_index=True), pd.concat(dates, ignore_index=True)
 

@@ -19,7 +19,6 @@ import fnmatch
 import gc
 import gzip
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable
@@ -179,7 +178,7 @@ def run(
         lexicon=hashlib.sha256(lexicon.to_csv().encode()).hexdigest(),
     )
     if (out / "config.json").exists():
-        there = json.loads((out / "config.json").read_text(encoding="utf-8"))
+        there = runs.read_json(out / "config.json")
         differs = next((name for name in plain if there.get(name) != plain[name]), None)
         allowed = f"a folder of this model, lexicon and configuration ({differs} differs)"
         check("out", differs is None, allowed, str(out))
@@ -205,7 +204,7 @@ def run(
 
 def tables(out: Path, revisions: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`summary` and `emergence` of scored revisions, also written to `out`; column `pairs`: all, or matched ones."""
-    read = lambda name: pd.read_csv(_place(out, name)).assign(revision=name, step=axis(revisions, name))
+    read = lambda name: runs.read_table(_place(out, name)).assign(revision=name, step=axis(revisions, name))
     scores = pd.concat(map(read, revisions))
     frame = scoring.per_prompt(scores)
     alike = scoring.matched(scores[scores.revision == revisions[-1]])
