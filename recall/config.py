@@ -60,7 +60,7 @@ def from_json(values: dict, cls, where: str = ""):
     where: what stands before a field's name in that line, such as `task.`.
     """
     hints = get_type_hints(cls)
-    check(where or "config", isinstance(values, dict), "an object", values)
+    check(where.rstrip(".") or "config", isinstance(values, dict), "an object", values)
     for name in values:
         check(f"{where}{name}", name in hints, f"left out (fields: {', '.join(hints)})", values[name])
     for each in fields(cls):

@@ -5,7 +5,6 @@ A setting (`fast-0`, `adamw-0`) is frozen: its number goes up when anything in i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
@@ -18,6 +17,7 @@ from recall.needle import prompt_rows
 from recall.task import TaskConfig
 
 OPTIMISERS = ("muon", "muon-batched", "adamw")
+MOST_RATE = 1e6  # of rates and weights: far above what trains, and far below what single precision holds
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class TrainingConfig:
     average: float = later(0.0)
 
     def __post_init__(self):
-        positive = lambda value: (0 < value < math.inf, "positive and finite")
+        positive = lambda value: (0 < value <= MOST_RATE, f"above 0 and at most {MOST_RATE:g}")
         decaying = lambda value: (0 <= value < 1, "0 to below 1")
         some = max(self.weights) > 0
-        weighed = lambda value: (0 <= value < math.inf and some, "at least 0 and finite, one of the four above 0")
+        weighed = lambda value: (0 <= value <= MOST_RATE and some, f"0 to {MOST_RATE:g}, one of the four above 0")
         require(
             self,
             optimiser=(self.optimiser in OPTIMISERS, f"one of {', '.join(OPTIMISERS)}"),
@@ -79,7 +79,7 @@ class TrainingConfig:
             weight_initial=weighed(self.weight_initial),
             average=decaying(self.average),
             decay_from=(0 <= self.decay_from <= 1, "0 to 1"),
-            weight_decay=(0 <= self.weight_decay < math.inf, "at least 0 and finite"),
+            weight_decay=(0 <= self.weight_decay <= MOST_RATE, f"0 to {MOST_RATE:g}"),
         )
 
     @property

@@ -47,12 +47,14 @@ class Busy(ValueError):
 
 
 def loss_of(model: GPT, batch: Batch, weights: tuple[float, ...] = (1, 1, 1, 1)) -> Tensor:
-    """Mean squared error over the rows whose next row is an observation, weighted as TrainingConfig.weights says."""
+    """Mean squared error over the rows whose next row is an observation, weighted as TrainingConfig.weights says; 0
+    where no row of the batch has weight."""
     squared = (model(batch.inputs) - batch.targets).square().sum(-1)
     weight = batch.mask
     if set(weights) != {1}:
         weight = weight * torch.tensor(weights, device=weight.device)[after_query(batch).clamp(max=3)]
-    return (squared * weight).sum() / weight.sum()
+    total = weight.sum()
+    return (squared * weight).sum() / torch.where(total > 0, total, 1)
 
 
 def optimisers(model: GPT, config: TrainingConfig) -> list[torch.optim.Optimizer]:

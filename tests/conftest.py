@@ -1,12 +1,14 @@
-"""What the tests share: three layers, one thread, and the built book in a real browser.
+"""What the tests share: four layers, one thread, and the built book in a real browser.
 
 quick       no mark: core, stats and studies on cases made in the test.  It opens nothing under data/ and starts no
             process (a test that does fails here), draws no page, executes no chapter.  `make quick`, within a minute.
 standard    `pytest.mark.standard`: one of each expensive kind.  What reads data/, a run that is killed and goes on, a
             sweep, Dask, JupyterLab; every chapter with other parameters, every page drawn, every control moved once; of
             each chapter one table recomputed from weights, and its stamp.  `make test`, with quick, within ten minutes.
-nightly     `pytest.mark.nightly`: everything recomputed from weights, all redraws and how long they take, long soaks.
+nightly     `pytest.mark.nightly`: everything recomputed from weights, all redraws and how long they take.
             `make nightly`.
+soak        `pytest.mark.soak`, in tests/soak: kills, damaged files, odd input and random driving by the hundred, a line
+            a test.  `make soak`, within twenty minutes.
 
 Exact equality is for whole numbers, files, and twice on one machine.  Across machines a test compares with a tolerance
 that it writes down, or tests a property; a time is compared with another time taken beside it.
@@ -71,7 +73,7 @@ def keep_quick(event, arguments):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    if not any(item.get_closest_marker(mark) for mark in ("standard", "nightly")):
+    if not any(item.get_closest_marker(mark) for mark in ("standard", "nightly", "soak")):
         quick.add(item.nodeid)
     try:
         return (yield)

@@ -3,9 +3,14 @@
 import json
 from dataclasses import replace
 
-from recall import settings
+import torch
+
+from recall import interventions, settings
 from recall.evaluation import EvaluationConfig
-from recall.explorer import SETTINGS
+from recall.explorer import SETTINGS, page
+from recall.needle import Prompts
+from recall.systems import Systems, rollout
+from recall.task import Segments, edit, lay_out, resume_times
 
 FULL = "document.querySelector('.recall-play:not(.recall-guess)')"
 # Sets controls through their traits, once for each of `all`, and waits for the page's own answer to them.  A string
@@ -50,6 +55,41 @@ def ready(tab):
 def state(tab):
     """All settings, to see whether they changed."""
     return tab.evaluate(f"names => JSON.stringify(names.map((name) => {FULL}.recall.get(name)))", list(SETTINGS))
+
+
+def rebuilt(found, task):
+    """The page's plain prompt as recall's own, from the systems and labels that the page drew."""
+    settings, base = found["settings"], found["base"]
+    N, length, payload = settings["systems"], settings["length"], task.dimension + 3
+    of = lambda name: torch.tensor([each[name] for each in base["systems"][:N]], dtype=torch.double)
+    systems = Systems(of("U"), of("x0"))
+    order = torch.tensor([[*range(N), settings["needle"]]])
+    lengths = torch.tensor([[length] * N + [payload]])
+    label = torch.tensor([base["names"]])[:, order[0]]
+    segments = Segments(
+        order, label, 1 + (length + 2) * torch.arange(N + 1)[None], lengths, resume_times(order, lengths)
+    )
+    observations = rollout(systems, length + payload)
+    tokens = lay_out(segments, observations, task.labels, 2 + (length + 2) * N + payload)
+    return Prompts(tokens, segments, observations, systems, (1, 1), N, settings["needle"], 1 + (length + 2) * N, 1)
+
+
+def as_asked(plain, found, task):
+    """That prompt under the page's settings, by the library."""
+    settings, base = found["settings"], found["base"]
+    edited = page.edited(plain, task, settings | dict(shown=max(settings["shown"], 0), fresh=False))
+    if settings["fresh"]:
+        fresh = Systems(
+            torch.tensor([base["fresh"]["U"]], dtype=torch.double),
+            torch.tensor([base["fresh"]["x0"]], dtype=torch.double),
+        )
+        edited = interventions.query_shows(edited, task, fresh)
+    if settings["shown"] < 0:
+        label = edited.segments.label.clone()
+        label[:, -1] = base["names"][settings["systems"]]
+        assert label[0, -1] not in label[0, :-1]
+        edited = edit(edited, task, label=label)
+    return edited
 
 
 def tiny(steps):

@@ -96,12 +96,12 @@ def test_presets_hold_what_they_are_asked_for():
     "change, message",
     [
         (dict(optimiser="sgd"), "optimiser must be one of muon, muon-batched, adamw, not 'sgd'"),
-        (dict(learning_rate=0.0), "learning_rate must be positive and finite, not 0.0"),
-        (dict(muon_rate=float("inf")), "muon_rate must be positive and finite, not inf"),
+        (dict(learning_rate=0.0), "learning_rate must be above 0 and at most 1e+06, not 0.0"),
+        (dict(muon_rate=float("inf")), "muon_rate must be above 0 and at most 1e+06, not inf"),
         (dict(batch_size=0), "batch_size must be at least 1, not 0"),
         (dict(warmup=-1), "warmup must be at least 0, not -1"),
         (dict(momentum=1.0), "momentum must be 0 to below 1, not 1.0"),
-        (dict(weight_later=-1.0), "weight_later must be at least 0 and finite, one of the four above 0, not -1.0"),
+        (dict(weight_later=-1.0), "weight_later must be 0 to 1e+06, one of the four above 0, not -1.0"),
         (dict(decay_from=2.0), "decay_from must be 0 to 1, not 2.0"),
     ],
 )

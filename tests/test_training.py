@@ -40,6 +40,15 @@ def test_loss_by_hand():
     assert training.loss_of(half, batch).item() == 0  # masked rows do not count
 
 
+def test_a_batch_in_which_nothing_has_weight_has_no_loss():
+    """Traces of one segment, and a loss that asks for resumed ones."""
+    task = TaskConfig(dimension=2, labels=2, max_systems=2, trace_length=11, min_payload=9, max_payload=9)
+    batch = Task(task, 0).sample_batch(0, 3)
+    model = lambda tokens: batch.targets + 1.0
+    assert training.loss_of(model, batch).item() == pytest.approx(2)
+    assert training.loss_of(model, batch, (0, 1, 1, 1)).item() == 0
+
+
 def test_weighted_loss_by_hand():
     """A model that errs by 1, 2, 3 and 4 where the next row is initial, and 1, 2 and more after a query."""
     batch = Task(TaskConfig.compact(2, 2), 0).sample_batch(0, 3)
@@ -69,7 +78,7 @@ def test_what_is_knocked_out_moves_no_weight():
     training.loss_of(lambda tokens: predictions, batch, config.training.weights).backward()
     moved = predictions.grad.abs().sum(-1) > 0
     assert moved.any() and (after_query(batch)[moved] == 1).all()
-    with pytest.raises(ValueError, match="weight_first must be at least 0 and finite, one of the four above 0"):
+    with pytest.raises(ValueError, match=r"weight_first must be 0 to 1e\+06, one of the four above 0"):
         TrainingConfig(weight_first=0.0, weight_second=0.0, weight_later=0.0, weight_initial=0.0)
 
 

@@ -6,54 +6,16 @@ import random
 
 import pytest
 import torch
-from made_explorer import FULL, ask, ask_all
+from made_explorer import FULL, as_asked, ask, ask_all, rebuilt
 
-from recall import interventions
 from recall.explorer import SETTINGS, Explorer, page
 from recall.model import hooks
-from recall.needle import Prompts
 from recall.predictors import Match, Named
 from recall.settings import from_json
-from recall.systems import Systems, rollout
-from recall.task import Segments, edit, lay_out, resume_times
 from recall.training import build_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.standard]
 MOST = dict(tokens=1e-5, predictions=1e-3, byLabel=1e-3, byState=1e-3)  # weights are in half precision, sums in single
-
-
-def rebuilt(found, task):
-    """The page's plain prompt as recall's own, from the systems and labels that the page drew."""
-    settings, base = found["settings"], found["base"]
-    N, length, payload = settings["systems"], settings["length"], task.dimension + 3
-    of = lambda name: torch.tensor([each[name] for each in base["systems"][:N]], dtype=torch.double)
-    systems = Systems(of("U"), of("x0"))
-    order = torch.tensor([[*range(N), settings["needle"]]])
-    lengths = torch.tensor([[length] * N + [payload]])
-    label = torch.tensor([base["names"]])[:, order[0]]
-    segments = Segments(
-        order, label, 1 + (length + 2) * torch.arange(N + 1)[None], lengths, resume_times(order, lengths)
-    )
-    observations = rollout(systems, length + payload)
-    tokens = lay_out(segments, observations, task.labels, 2 + (length + 2) * N + payload)
-    return Prompts(tokens, segments, observations, systems, (1, 1), N, settings["needle"], 1 + (length + 2) * N, 1)
-
-
-def as_asked(plain, found, task):
-    settings, base = found["settings"], found["base"]
-    edited = page.edited(plain, task, settings | dict(shown=max(settings["shown"], 0), fresh=False))
-    if settings["fresh"]:
-        fresh = Systems(
-            torch.tensor([base["fresh"]["U"]], dtype=torch.double),
-            torch.tensor([base["fresh"]["x0"]], dtype=torch.double),
-        )
-        edited = interventions.query_shows(edited, task, fresh)
-    if settings["shown"] < 0:
-        label = edited.segments.label.clone()
-        label[:, -1] = base["names"][settings["systems"]]
-        assert label[0, -1] not in label[0, :-1]
-        edited = edit(edited, task, label=label)
-    return edited
 
 
 def random_settings(rng, models):

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from recall.explorer import page
+
 SHOWN = 3  # failed cases that are printed
 
 
@@ -33,9 +35,16 @@ def case(request, record_property):
     assert cases.count and not cases.failed, "\n".join(cases.failed[:SHOWN])
 
 
+@pytest.fixture(scope="session")
+def models():
+    return page.listed()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
-    reports = [report for kind in ("passed", "failed", "error") for report in terminalreporter.getreports(kind)]
+    reports = [
+        report for kind in terminalreporter.stats.values() for report in kind if hasattr(report, "user_properties")
+    ]
     found = {report.nodeid: value for report in reports for name, value in report.user_properties if name == "soak"}
     for test, (count, failed, seconds) in sorted(found.items()):
         name = test.split("::")[1]

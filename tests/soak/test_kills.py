@@ -22,7 +22,7 @@ FORK = multiprocessing.get_context("fork")  # a child begins with torch imported
 
 
 def small(seed):
-    how = dict(steps=120, batch_size=4, evaluate_every=10)
+    how = dict(steps=50, batch_size=4, evaluate_every=10)
     run = settings.preset("fast-2", 2, 2, seed, **how)
     return replace(run, evaluation=EvaluationConfig(systems=(1, 2), haystacks=2, traces=3))
 
@@ -70,7 +70,7 @@ from recall.evaluation import EvaluationConfig
 
 def configs():
     small = EvaluationConfig((2,), haystacks=2, traces=4)
-    how = dict(steps=400, batch_size=2, evaluate_every=50)
+    how = dict(steps=200, batch_size=2, evaluate_every=50)
     return [replace(settings.preset("fast-2", 2, 2, seed, **how), evaluation=small) for seed in range(12)]
 """
 
@@ -88,7 +88,7 @@ def test_a_sweep_of_twelve_runs_killed_ten_times(tmp_path, case):
             while not list(out.glob("*/progress.json")) and child.poll() is None:
                 assert time.monotonic() < until, "no run has begun"
                 time.sleep(0.02)
-            time.sleep(draw.uniform(0, 1.5))
+            time.sleep(draw.uniform(0, 1))
             os.killpg(child.pid, signal.SIGKILL) if kill % 2 else os.kill(child.pid, signal.SIGKILL)
             assert child.wait(timeout=60) in (0, -signal.SIGKILL)
             until = time.monotonic() + 60
