@@ -178,6 +178,16 @@ def test_the_command_says_what_failed_and_counts_what_is_missing(recipe, tmp_pat
     assert len(runs.names(out)) == 2
 
 
+def test_a_folder_that_cannot_be_written_to_is_one_line(recipe, tmp_path, capfd):
+    """A file stands where the folder should be; a read-only one says the same."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    path = recipe(1, steps=5)
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        assert main(["sweep", path, "--out", str(out), "--workers", "1"]) == 2
+        said = capfd.readouterr().err.splitlines()
+        assert said[-1].startswith("recall sweep: ") and "file" in said[-1] and len(said) == 2, said
+
+
 def test_workers_must_be_one_at_least(tmp_path):
     with pytest.raises(ValueError, match="workers must be at least 1, not 0"):
         sweep.run([], tmp_path, workers=0)
