@@ -40,7 +40,15 @@ FLAGS = [
     "--disable-sync",
 ]
 PROCESS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "multiprocessing.Process")
-LONGEST = ("test_parity.py", "test_sweep.py", "test_later_chapters.py", "test_playground.py", "test_first_chapters.py")
+LONGEST = (
+    "test_memory.py",
+    "test_kills.py",
+    "test_parity.py",
+    "test_sweep.py",
+    "test_later_chapters.py",
+    "test_playground.py",
+    "test_first_chapters.py",
+)
 quick = set()  # the quick test that runs, if one does
 
 
