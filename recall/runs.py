@@ -274,17 +274,23 @@ def read_config(folder: Path) -> dict:
     return read_json(Path(folder) / "config.json")
 
 
-def keep(run: Run, root: Path) -> Run:
-    """A copy of a finished run under `root` for its tables alone, without its weights.
+def keep(run: Run, root: Path, *, weights: bool = False, steps: tuple[int, ...] = ()) -> Run:
+    """A copy of a finished run under `root` for its tables; with `weights` with those too, and those of earlier steps,
+    in half precision.
 
-    Their SHA-256 stays in the manifest; the history is of KEPT_DIGITS digits, which makes it a quarter smaller.
+    The SHA-256 of weights that are left out stays in the manifest; the history is of KEPT_DIGITS digits, which makes it
+    a quarter smaller.
     """
     folder = Path(root) / run.name
-    for name in ("config.json", "final.csv"):
-        write_atomically(folder / name, (run.folder / name).read_bytes())
+    for name in ("config.json", "final.csv", *[WEIGHTS] * weights):
+        write_atomically(folder / name, verified(run.folder, name, run.manifest["files"]))
+    for step in steps:
+        tensors, notes = load_tensors(checkpoint_path(run.folder, step))
+        save_tensors(checkpoint_path(folder, step), {name: tensor.half() for name, tensor in tensors.items()}, notes)
     _write_history(folder, run.history, KEPT_DIGITS)
     files = run.manifest["files"] | {"history.csv.gz": _sha256(folder / "history.csv.gz")}
-    return _write_manifest(folder, run.manifest | {"left_out": [WEIGHTS], "files": files})
+    left_out = {} if weights else {"left_out": [WEIGHTS]}
+    return _write_manifest(folder, run.manifest | left_out | {"files": files})
 
 
 def data_folder() -> Path:

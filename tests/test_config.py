@@ -53,7 +53,7 @@ def test_a_field_added_later_renames_nothing_until_it_is_used():
         (dict(share="much"), "share must be of type float, not 'much'"),
         (dict(name=3), "name must be of type str, not 3"),
         (dict(least="x"), "least must be of type int | None, not 'x'"),
-        (dict(part=3), "part. must be an object, not 3"),
+        (dict(part=3), "part must be an object, not 3"),
         (dict(part=dict(size=True)), "part.size must be of type int, not True"),
         (dict(part=dict(size=0)), "size must be at least 1, not 0"),
         (dict(part=dict(rates=[1.5])), "part.rates must be a list of whole numbers, not [1.5]"),

@@ -84,6 +84,14 @@ def test_a_run_kept_for_its_tables_has_no_weights(run, tmp_path):
         kept.weights()
 
 
+def test_a_run_kept_with_its_weights_and_some_of_its_training(run, tmp_path):
+    notes = {"step": "3", "configuration": runs.hash8(CONFIG)}
+    runs.save_tensors(runs.checkpoint_path(run.folder, 3), {"a": torch.full((2,), 1 / 3)}, notes)
+    kept = runs.keep(run, tmp_path / "kept", weights=True, steps=(3,))
+    assert kept.whole and kept.steps == [3, 5] and torch.equal(kept.weights()["a"], run.weights()["a"])
+    assert kept.weights(3)["a"].tolist() == [float(torch.tensor(1 / 3).half())] * 2
+
+
 def test_a_manifest_is_sealed(run):
     """Seconds, say, that somebody rounds, and a seal that is left out."""
     there = json.loads((run.folder / "manifest.json").read_text(encoding="utf-8"))
