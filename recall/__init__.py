@@ -2,7 +2,7 @@
 
     import recall
 
-    config = recall.preset("fast-1", dimension=3, labels=4, seed=1)
+    config = recall.preset("fast-2", dimension=3, labels=4, seed=1)
     run = recall.train(config, "_runs/mine")
     recall.evaluate(run, systems=4)
 

@@ -23,7 +23,7 @@ from recall.config import check
 
 SUMS = "SHA256SUMS"
 SEALED = ("tables", "reference", "language", "playground.json")
-PACKED_BYTES = 100_000  # a table as large as this is kept packed, since all of data/ stays under 24 MB
+PACKED_BYTES = 100_000  # a table as large as this is kept packed, since all of data/ stays under 40 MB
 CELL = ("family", "dimension", "labels", "setting", "seed")  # what tells runs apart in a table without their names
 
 

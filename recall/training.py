@@ -160,7 +160,7 @@ def train(
 ) -> runs.Run | None:
     """Train `config` in folder `out`, resuming what is there; a finished run is returned as it is.
 
-        run = recall.train(recall.preset("fast-1", dimension=3), "_runs/mine")
+        run = recall.train(recall.preset("fast-2", dimension=3), "_runs/mine")
         run.final.query("systems == 2 and k <= 2")
 
     A run ends when its steps are done, when its loss has diverged, or when its abilities have stayed for `patience`

@@ -38,7 +38,8 @@ def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / config.name
     run = runs.write(folder, to_json(config), history, history, weights[FOLLOWED[-1]], {})
     for step in FOLLOWED[:-1]:
-        runs.save_tensors(runs.checkpoint_path(folder, step), weights[step])
+        notes = {"step": str(step), "configuration": runs.hash8(run.config)}
+        runs.save_tensors(runs.checkpoint_path(folder, step), weights[step], notes)
     return dissect.Subject(run, scale=SMALL)
 
 
