@@ -51,6 +51,12 @@ def test_page_draws(visit, page, width, scheme):
 
 
 @standard
+@pytest.mark.parametrize("page", ["rely_on", "references"])
+def test_pages_of_text_fit_a_telephone(visit, page):
+    assert visit(page, 390, "dark").evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@standard
 def test_maths_is_typeset_from_the_book(visit):
     tab = visit("02_predictors")
     tab.wait_for_selector("mjx-container svg")
