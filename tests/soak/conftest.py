@@ -28,7 +28,7 @@ class Cases:
 
 
 @pytest.fixture
-def case(request, record_property):
+def case(record_property):
     cases, begun = Cases(), time.monotonic()
     yield cases
     record_property("soak", (cases.count, len(cases.failed), time.monotonic() - begun))

@@ -15,7 +15,6 @@ from recall.language import results
 pytestmark = pytest.mark.soak
 
 DAMAGES = ("cut", "emptied", "flipped", "swapped")
-NOT_READ = ("THIRD-PARTY.md",)
 
 
 def damaged(content, kind, other, draw):
@@ -118,7 +117,7 @@ def test_every_file_of_the_committed_data(tmp_path, monkeypatch, case):
     folder, draw = tmp_path / "data", random.Random(3)
     shutil.copytree(runs.data_folder(), folder)
     monkeypatch.setenv("RECALL_DATA", str(folder))
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in NOT_READ)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     kind = lambda path: (path.parent.parent.name, path.name) if path.parent.parent.name in runs.COLLECTIONS else None
     others = {}
     for path in files:
